@@ -1,0 +1,48 @@
+"""The one way to work over shards: processes on one machine, Ray tasks on a cluster."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+from infra.settings import Settings, get_settings
+
+Shard = TypeVar("Shard")
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1
+
+
+def map_shards(
+    fn: Callable[[Shard], Result], shards: Sequence[Shard], settings: Settings | None = None
+) -> Iterator[Result]:
+    """Apply ``fn`` to every shard; results in the order of ``shards``.
+
+    Args:
+        fn: a module-level function; its result must not depend on which process runs it.
+        shards: small descriptions (paths, ranges), not the data itself.
+        settings: place and number of processes; this process's by default.
+    """
+    settings = settings or get_settings()
+    if settings.ray_address is not None:
+        from infra.ray_cluster import map_on_cluster
+
+        yield from map_on_cluster(fn, shards, settings)
+        return
+    n_processes = min(settings.n_processes or os.cpu_count() or 1, len(shards))
+    if n_processes <= 1:
+        yield from map(fn, shards)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_processes, context, initializer=_die_with_parent) as pool:
+        yield from pool.map(fn, shards)
+
+
+def _die_with_parent() -> None:
+    """End this worker when its parent is killed: an orphan would hold files and memory."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

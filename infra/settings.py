@@ -1,0 +1,49 @@
+"""Where and on what a run works: never part of a key, recorded as provenance.
+
+Every field is read from an environment variable ``TOKGRAFT_<NAME>``.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Place and hardware of this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="TOKGRAFT_", frozen=True, extra="ignore")
+
+    data_folder: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("tokgraft"),
+        description="Folder for the default store and the embedded Prefect home.",
+    )
+    store: str = Field("", description="Artifact store: a folder or s3://bucket/prefix.")
+    cache_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_cache_path("tokgraft"),
+        description="Downloads and local copies of remote artifacts; may be deleted at any time.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    n_processes: int = Field(0, ge=0, description="Processes for work over shards; 0: all cores.")
+    n_threads: int = Field(0, ge=0, description="Torch threads a worker; 0: cores / world_size.")
+    world_size: int = Field(1, ge=1, description="Training workers.")
+    micro_batch_tokens: int = Field(2048, ge=1, description="Tokens of one forward pass.")
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    ray_address: str | None = Field(None, description="Cluster to attach to; none: a local Ray.")
+    max_worker_failures: int = Field(2, ge=0, description="Restarts of lost training workers.")
+    keep_checkpoints: int = Field(2, ge=1, description="Training checkpoints kept a key.")
+    gc_grace_hours: float = Field(24.0, ge=0, description="gc spares everything younger.")
+
+    @property
+    def store_root(self) -> str:
+        """The store's root, by default below the user's data folder."""
+        return self.store or str(self.data_folder / "store")
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Settings of this process, read once."""
+    return Settings()  # pyright: ignore[reportCallIssue]

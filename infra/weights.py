@@ -1,0 +1,137 @@
+"""Safetensors, streamed: one tensor in memory at a time."""
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from infra.errors import ArtifactNotFoundError, CorruptFileError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+INDEX_NAME = "model.safetensors.index.json"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
+    """Write named tensors into one file; equal tensors give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
+    # A single metadata entry: the format keeps no order among several.
+    save_file(contiguous, path, metadata={"format": "pt"})
+
+
+def write_shards(
+    folder: Path, tensors: Iterable[tuple[str, "Tensor"]], max_shard_bytes: int
+) -> None:
+    """Write a stream of tensors as Hugging Face shards, holding one shard at a time.
+
+    A model that fits one shard becomes ``model.safetensors`` without an index.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shard_of: dict[str, int] = {}
+    waiting: dict[str, Tensor] = {}
+    n_waiting_bytes = n_total_bytes = n_shards = 0
+
+    def flush() -> None:
+        nonlocal n_shards, n_waiting_bytes
+        n_shards += 1
+        save_tensors(folder / _shard_name(n_shards, 0), waiting)
+        shard_of.update(dict.fromkeys(waiting, n_shards))
+        waiting.clear()
+        n_waiting_bytes = 0
+
+    for name, tensor in tensors:
+        n_bytes = tensor.numel() * tensor.element_size()
+        if waiting and n_waiting_bytes + n_bytes > max_shard_bytes:
+            flush()
+        waiting[name] = tensor
+        n_waiting_bytes += n_bytes
+        n_total_bytes += n_bytes
+    if waiting:
+        flush()
+    if n_shards == 1:
+        (folder / _shard_name(1, 0)).rename(folder / "model.safetensors")
+        return
+    for number in range(1, n_shards + 1):
+        (folder / _shard_name(number, 0)).rename(folder / _shard_name(number, n_shards))
+    weight_map = {name: _shard_name(shard_of[name], n_shards) for name in sorted(shard_of)}
+    index = {"metadata": {"total_size": n_total_bytes}, "weight_map": weight_map}
+    (folder / INDEX_NAME).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def _shard_name(number: int, total: int) -> str:
+    return f"model-{number:05d}-of-{total:05d}.safetensors"
+
+
+class TensorFolder:
+    """The tensors of a folder's safetensors files, read one at a time.
+
+    Args:
+        folder: local folder.
+        pattern: which files; a folder may hold others beside the model.
+    """
+
+    def __init__(self, folder: Path, pattern: str = "model*.safetensors") -> None:
+        self._folder = folder
+        self._files = sorted(folder.glob(pattern))
+        if not self._files:
+            raise ArtifactNotFoundError(
+                f"{folder} holds no {pattern}; weights are read from safetensors only, "
+                "convert other formats first."
+            )
+
+    @cached_property
+    def _file_of(self) -> dict[str, Path]:
+        file_of: dict[str, Path] = {}
+        for path in self._files:
+            with open_tensors(path) as file:
+                file_of.update(dict.fromkeys(file.keys(), path))
+        return file_of
+
+    def names(self) -> list[str]:
+        """All tensor names, sorted."""
+        return sorted(self._file_of)
+
+    def get(self, name: str) -> "Tensor":
+        """One tensor, as stored."""
+        with open_tensors(self._file(name)) as file:
+            return file.get_tensor(name)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor, without reading it."""
+        with open_tensors(self._file(name)) as file:
+            return tuple(file.get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> "torch.dtype":
+        """Stored dtype of one tensor."""
+        with open_tensors(self._file(name)) as file:
+            return file.get_slice(name)[:0].dtype
+
+    def _file(self, name: str) -> Path:
+        if name not in self._file_of:
+            raise ArtifactNotFoundError(
+                f"{self._folder} holds no tensor {name!r} (it has {len(self._file_of)}); "
+                "the architecture in config.json and the weights do not belong together."
+            )
+        return self._file_of[name]
+
+
+def open_tensors(path: Path) -> safe_open:
+    """Open one safetensors file lazily (a context manager).
+
+    Raises:
+        CorruptFileError: the file is cut short or no safetensors.
+    """
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise CorruptFileError(
+            f"{path} cannot be read as safetensors ({error}); it is damaged or cut short: "
+            "delete it and fetch it again."
+        ) from error
