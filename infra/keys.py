@@ -9,7 +9,6 @@ from typing import Any
 from infra.errors import UnserialisableError
 
 
-
 def canonical_json(value: Any) -> bytes:
     """One byte string for equal values, whatever their order of insertion.
 

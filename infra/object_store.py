@@ -8,7 +8,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -169,7 +169,7 @@ def store_at(root: str) -> ObjectStore:
 
 
 @contextmanager
-def explain(root: str) -> Iterator[None]:
+def explain(root: str) -> Generator[None]:
     """Turn what the file system or the server says into one line a person can act on."""
     try:
         yield
@@ -207,7 +207,7 @@ def _lost_the_race(error: BaseException) -> bool:
 
 
 @contextmanager
-def _scratch_beside(target: Path, data: bytes) -> Iterator[Path]:
+def _scratch_beside(target: Path, data: bytes) -> Generator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".tmp-{secrets.token_hex(8)}")
     try:

@@ -73,7 +73,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         CorruptFileError: the file is no Parquet, is cut short, or lacks a column.
     """
-    with _named(path):
+    with _Named(path):
         return pq.read_table(path, columns=list(columns) if columns is not None else None)
 
 
@@ -83,12 +83,11 @@ def iter_batches(
     """Stream record batches over files, in the order given."""
     names = list(columns) if columns is not None else None
     for path in paths:
-        with _named(path):
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(batch_size=batch_rows, columns=names)
+        with _Named(path), pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=batch_rows, columns=names)
 
 
-class _named:
+class _Named:
     """Name the file when pyarrow cannot read it."""
 
     def __init__(self, path: Path) -> None:

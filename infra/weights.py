@@ -1,7 +1,7 @@
 """Safetensors, streamed: one tensor in memory at a time."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,26 +35,12 @@ def write_shards(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shard_of: dict[str, int] = {}
-    waiting: dict[str, Tensor] = {}
-    n_waiting_bytes = n_total_bytes = n_shards = 0
-
-    def flush() -> None:
-        nonlocal n_shards, n_waiting_bytes
+    n_total_bytes = n_shards = 0
+    for shard in _grouped(tensors, max_shard_bytes):
         n_shards += 1
-        save_tensors(folder / _shard_name(n_shards, 0), waiting)
-        shard_of.update(dict.fromkeys(waiting, n_shards))
-        waiting.clear()
-        n_waiting_bytes = 0
-
-    for name, tensor in tensors:
-        n_bytes = tensor.numel() * tensor.element_size()
-        if waiting and n_waiting_bytes + n_bytes > max_shard_bytes:
-            flush()
-        waiting[name] = tensor
-        n_waiting_bytes += n_bytes
-        n_total_bytes += n_bytes
-    if waiting:
-        flush()
+        save_tensors(folder / _shard_name(n_shards, 0), shard)
+        shard_of.update(dict.fromkeys(shard, n_shards))
+        n_total_bytes += sum(map(_n_bytes, shard.values()))
     if n_shards == 1:
         (folder / _shard_name(1, 0)).rename(folder / "model.safetensors")
         return
@@ -63,6 +49,25 @@ def write_shards(
     weight_map = {name: _shard_name(shard_of[name], n_shards) for name in sorted(shard_of)}
     index = {"metadata": {"total_size": n_total_bytes}, "weight_map": weight_map}
     (folder / INDEX_NAME).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def _grouped(
+    tensors: Iterable[tuple[str, "Tensor"]], max_shard_bytes: int
+) -> Iterator[dict[str, "Tensor"]]:
+    shard: dict[str, Tensor] = {}
+    n_shard_bytes = 0
+    for name, tensor in tensors:
+        if shard and n_shard_bytes + _n_bytes(tensor) > max_shard_bytes:
+            yield shard
+            shard, n_shard_bytes = {}, 0
+        shard[name] = tensor
+        n_shard_bytes += _n_bytes(tensor)
+    if shard:
+        yield shard
+
+
+def _n_bytes(tensor: "Tensor") -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _shard_name(number: int, total: int) -> str:

@@ -1,6 +1,19 @@
-"""The base of every stage config."""
+"""The base of every stage config, and what of it enters a key."""
+
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
+
+
+class _Place:
+    """Marks a field that says where something lies, not what it is."""
+
+
+PLACE: Final = _Place()
+"""``Annotated[str, PLACE]`` keeps a field out of the keys of all stages but locks.
+
+What lies there enters keys by its sha256, so moving a file or a bucket keeps the cache.
+"""
 
 
 class StageConfig(BaseModel):
@@ -11,3 +24,25 @@ class StageConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def key_view(value: Any, *, keep_places: bool = False) -> Any:
+    """JSON values of a config as they enter a key.
+
+    Args:
+        value: a config, or anything inside one.
+        keep_places: also fields marked ``PLACE``; a lock is found by where it looks.
+    """
+    if isinstance(value, BaseModel):
+        return {
+            name: key_view(getattr(value, name), keep_places=keep_places)
+            for name, field in type(value).model_fields.items()
+            if keep_places or PLACE not in field.metadata
+        }
+    if isinstance(value, dict):
+        return {str(k): key_view(v, keep_places=keep_places) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [key_view(item, keep_places=keep_places) for item in value]
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    return str(value)

@@ -1,0 +1,253 @@
+"""Artifacts: what a stage wrote, where it lies, and how it is found again.
+
+Layout below the store's root::
+
+    {stage}/{key}/{attempt}/...                 files of one attempt
+    {stage}/{key}/{attempt}/manifest.json       written last; without it the attempt does not exist
+    {stage}/{key}/current-{generation}.json     names one attempt; create-only where servers allow
+
+Two runs that finish one key at once both hold a whole attempt; the pointer decides which one later
+runs see. A generation is raised to run a stage again although its key stands.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from infra.errors import ArtifactNotFoundError, CorruptFileError
+from infra.keys import canonical_json, content_digest, file_sha256
+from infra.object_store import ObjectStore, store_at
+from infra.settings import get_settings
+
+Summary = dict[str, int | float | str | bool | None]
+MANIFEST = "manifest.json"
+_POINTER = re.compile(r"current-(\d+)\.json")
+
+
+class Artifact(BaseModel):
+    """The output of one stage: small, immutable, passed between stages instead of data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    """Where one attempt lies."""
+    digest: str
+    """sha256 over its data files; equal content, equal digest, wherever it lies."""
+    stage: str
+    summary: Summary = {}
+
+    @property
+    def key(self) -> str:
+        """The key under which it was written."""
+        return PurePosixPath(self.uri).parts[-2]
+
+
+@dataclass
+class Attempt:
+    """One try at writing an artifact; it becomes one when the manifest is written."""
+
+    stage: str
+    key: str
+    generation: int
+    name: str
+    folder: Path
+    """Local folder to write into; everything below it belongs to the artifact."""
+    store: ObjectStore
+    progress: Callable[[float, float, str], None] = field(default=lambda _d, _t, _s: None)
+    """Called with (done, total, text) while the stage works."""
+
+    @property
+    def path(self) -> str:
+        """Where the attempt lies below the store's root."""
+        return f"{self.stage}/{self.key}/{self.name}"
+
+    @property
+    def checkpoints_path(self) -> str:
+        """Where training keeps its state: beside the attempts, shared by all of one generation."""
+        return f"{self.stage}/{self.key}/checkpoints/{self.generation}"
+
+
+def new_attempt_name() -> str:
+    """Unique, and sorted by time for people who list a folder."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def publish(attempt: Attempt, record: dict[str, Any], volatile: tuple[str, ...]) -> Artifact:
+    """Hash and store the attempt's files, then its manifest: from here on it exists.
+
+    Args:
+        attempt: with all files below ``attempt.folder``.
+        record: provenance to store with it (config, inputs, versions, times, summary).
+        volatile: names (globs) of files left out of the digest: wall-clock measures and views.
+    """
+    files: list[dict[str, Any]] = []
+    for path in sorted(p for p in attempt.folder.rglob("*") if p.is_file()):
+        name = path.relative_to(attempt.folder).as_posix()
+        files.append(
+            {
+                "path": name,
+                "n_bytes": path.stat().st_size,
+                "sha256": file_sha256(path),
+                "volatile": any(PurePosixPath(name).match(glob) for glob in volatile),
+            }
+        )
+        if not attempt.store.is_local:
+            attempt.store.upload(path, f"{attempt.path}/{name}")
+    digest = content_digest({f["path"]: f["sha256"] for f in files if not f["volatile"]})
+    manifest = {
+        **record,
+        "stage": attempt.stage,
+        "key": attempt.key,
+        "generation": attempt.generation,
+        "attempt": attempt.name,
+        "digest": digest,
+        "files": files,
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    attempt.store.write(f"{attempt.path}/{MANIFEST}", text.encode())
+    return _artifact(attempt.store, attempt.path, manifest)
+
+
+def make_current(artifact: Artifact, generation: int) -> Artifact:
+    """Point the key's generation at this artifact; returns the one that it points to after all."""
+    store = store_of(artifact)
+    path = store.relative(artifact.uri)
+    folder, _, name = path.rpartition("/")
+    pointer = f"{folder}/current-{generation}.json"
+    store.create(pointer, canonical_json({"attempt": name, "digest": artifact.digest}))
+    winner = json.loads(store.read(pointer))["attempt"]
+    return artifact if winner == name else read_artifact(store.uri(f"{folder}/{winner}"))
+
+
+def find_current(store: ObjectStore, stage: str, key: str) -> tuple[Artifact | None, int]:
+    """The standing artifact of a key and its generation; (None, 0) where there is none.
+
+    A pointer whose attempt lost its manifest counts as absent: the stage then runs again as the
+    next generation.
+    """
+    generations = sorted(
+        int(match[1])
+        for name in store.children(f"{stage}/{key}")
+        if (match := _POINTER.fullmatch(name))
+    )
+    if not generations:
+        return None, 0
+    pointer = json.loads(store.read(f"{stage}/{key}/current-{generations[-1]}.json"))
+    try:
+        artifact = read_artifact(store.uri(f"{stage}/{key}/{pointer['attempt']}"))
+    except ArtifactNotFoundError:
+        return None, generations[-1]
+    return artifact, generations[-1]
+
+
+def read_artifact(uri: str) -> Artifact:
+    """The artifact at an address, from its manifest."""
+    store = store_at(get_settings().store_root)
+    path = store.relative(uri)
+    return _artifact(store, path, _manifest_at(store, path))
+
+
+def read_manifest(artifact: Artifact) -> dict[str, Any]:
+    """Everything recorded about an artifact."""
+    store = store_of(artifact)
+    return _manifest_at(store, store.relative(artifact.uri))
+
+
+def open_artifact(artifact: Artifact, pattern: str = "*") -> Path:
+    """A local folder with the artifact's files, each checked against its sha256.
+
+    Args:
+        artifact: what to open.
+        pattern: glob over the files' paths; only these are fetched and checked.
+
+    Returns:
+        The store's own folder when it is local, else a cached copy. Do not write into it.
+
+    Raises:
+        CorruptFileError: a file is not what the manifest says.
+        ArtifactNotFoundError: no file matches.
+    """
+    store = store_of(artifact)
+    path = store.relative(artifact.uri)
+    folder = (
+        store.local_path(path)
+        if store.is_local
+        else get_settings().cache_dir / "artifacts" / artifact.stage / PurePosixPath(path).name
+    )
+    matched = [
+        f for f in read_manifest(artifact)["files"] if PurePosixPath(f["path"]).match(pattern)
+    ]
+    if not matched:
+        raise ArtifactNotFoundError(
+            f"{artifact.uri} has no file {pattern}; it was written by another version of the "
+            f"{artifact.stage} stage: run it again with --force {artifact.stage}."
+        )
+    for file in matched:
+        local = folder / file["path"]
+        if not store.is_local and not (local.exists() and _is_intact(local, file)):
+            store.download(f"{path}/{file['path']}", local)
+            _checked.pop(local, None)
+        if not _is_intact(local, file):
+            raise CorruptFileError(
+                f"{store.uri(path)}/{file['path']} is not what was written (sha256 or size differ "
+                f"from its manifest); run the stage again with --force {artifact.stage}."
+            )
+    return folder
+
+
+def store_of(artifact: Artifact) -> ObjectStore:
+    """The store an artifact lies in: the one of the settings."""
+    store = store_at(get_settings().store_root)
+    store.relative(artifact.uri)
+    return store
+
+
+def all_attempts(store: ObjectStore) -> Iterator[str]:
+    """Paths of all whole attempts."""
+    for file in store.files():
+        parts = PurePosixPath(file.path).parts
+        if len(parts) == 4 and parts[3] == MANIFEST:
+            yield "/".join(parts[:3])
+
+
+_checked: dict[Path, tuple[int, int, str]] = {}
+"""What this process has hashed already: path -> (size, mtime in ns, sha256)."""
+
+
+def _is_intact(local: Path, file: dict[str, Any]) -> bool:
+    try:
+        status = local.stat()
+    except FileNotFoundError:
+        return False
+    if status.st_size != file["n_bytes"]:
+        return False
+    known = _checked.get(local)
+    if known is None or known[:2] != (status.st_size, status.st_mtime_ns):
+        known = (status.st_size, status.st_mtime_ns, file_sha256(local))
+        _checked[local] = known
+    return known[2] == file["sha256"]
+
+
+def _manifest_at(store: ObjectStore, path: str) -> dict[str, Any]:
+    if not store.exists(f"{path}/{MANIFEST}"):
+        raise ArtifactNotFoundError(
+            f"no artifact at {store.uri(path)} (it has no {MANIFEST}); "
+            "`tokgraft artifacts ls` lists what the store holds."
+        )
+    return json.loads(store.read(f"{path}/{MANIFEST}"))
+
+
+def _artifact(store: ObjectStore, path: str, manifest: dict[str, Any]) -> Artifact:
+    return Artifact(
+        uri=store.uri(path),
+        digest=manifest["digest"],
+        stage=manifest["stage"],
+        summary=manifest.get("summary", {}),
+    )

@@ -1,0 +1,100 @@
+"""How the doors of one run behave; no choice here changes what a stage writes."""
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from infra.artifacts import Artifact
+from tasks.shared.errors import InputError
+
+Refresh = Literal["never", "if_missing", "always"]
+Outcome = Literal["run", "cached", "depends"]
+
+UNKNOWN = "unknown"
+"""Digest of an artifact that a plan cannot know yet."""
+
+
+class UnknownStageError(InputError):
+    """A flag names a stage that the flow does not have."""
+
+
+class Display(Protocol):
+    """Where a run is shown besides Prefect."""
+
+    def started(self, stage: str, key: str, *, cached: bool) -> None:
+        """A stage begins."""
+        ...
+
+    def progress(self, stage: str, done: float, total: float, text: str) -> None:
+        """A stage is ``done`` of ``total``."""
+        ...
+
+    def finished(self, stage: str, artifact: Artifact, seconds: float, *, cached: bool) -> None:
+        """A stage ended well."""
+        ...
+
+
+class Silent:
+    """Show nothing: workers and tests."""
+
+    def started(self, stage: str, key: str, *, cached: bool) -> None:
+        """Say nothing."""
+
+    def progress(self, stage: str, done: float, total: float, text: str) -> None:
+        """Say nothing."""
+
+    def finished(self, stage: str, artifact: Artifact, seconds: float, *, cached: bool) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One line of a plan."""
+
+    stage: str
+    outcome: Outcome
+    key: str | None
+    because: str
+
+
+@dataclass
+class RunOptions:
+    """Forcing, planning and showing."""
+
+    plan_only: bool = False
+    force: frozenset[str] = frozenset()
+    force_from: str | None = None
+    display: Display = field(default_factory=Silent)
+    planned: list[PlannedStage] = field(default_factory=list)
+    forced_uris: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+
+    def plan(self, line: PlannedStage) -> Artifact:
+        """Note a line of the plan; returns an artifact that nobody can know yet."""
+        self.planned.append(line)
+        return Artifact(uri="", digest=UNKNOWN, stage=line.stage)
+
+    def is_forced(self, stage: str, inputs: Sequence[Artifact]) -> bool:
+        """Whether a stage runs although its artifact stands."""
+        if stage in self.force or stage == self.force_from:
+            return True
+        if self.force_from is None:
+            return False
+        return any(artifact.uri in self.forced_uris for artifact in inputs)
+
+    def check_names(self, known: Sequence[str]) -> None:
+        """Refuse a forced stage that the flow does not have.
+
+        Raises:
+            UnknownStageError: it names the stages there are.
+        """
+        asked = self.force | ({self.force_from} if self.force_from else set[str]())
+        if missing := sorted(asked - set(known)):
+            raise UnknownStageError(
+                f"no stage named {', '.join(missing)}; --force takes one of {', '.join(known)}."
+            )
+
+
+run_options: ContextVar[RunOptions] = ContextVar("run_options", default=RunOptions())  # noqa: B039
+"""Options of the run in this context; the default runs everything that is missing, silently."""

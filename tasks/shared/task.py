@@ -1,0 +1,185 @@
+"""How a stage body becomes a door: keyed, cached, shown in Prefect.
+
+The body is ``(attempt, config, *artifacts) -> summary``; the door is ``(config, *artifacts) ->
+Artifact``. Prefect's own result cache is not used: it pickles, and it keys on source lines.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, Generic, ParamSpec
+
+from prefect import task
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.states import Completed
+
+from infra.artifacts import Artifact, Attempt, Summary
+from infra.stages import StageCall, run_call
+from tasks.shared.config import key_view
+from tasks.shared.run_options import UNKNOWN, PlannedStage, Refresh, RunOptions, run_options
+
+Inputs = ParamSpec("Inputs")
+
+_PROGRESS_SECONDS = 5.0
+"""Least time between two updates of a progress artifact in Prefect."""
+
+
+class Stage(Generic[Inputs]):
+    """A stage's door. Call it with a config and artifacts."""
+
+    def __init__(
+        self,
+        body: Callable[Concatenate[Attempt, Inputs], Summary],
+        name: str,
+        version: int,
+        volatile: tuple[str, ...],
+        refresh: Callable[[Any], Refresh] | None,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self._body: Callable[..., Summary] = body
+        self._volatile = volatile
+        self._refresh = refresh
+        self.__doc__ = body.__doc__
+
+    def __call__(self, *args: Inputs.args, **kwargs: Inputs.kwargs) -> Artifact:
+        """Return the standing artifact, or run the body and publish what it wrote."""
+        if kwargs:
+            raise TypeError(f"stage {self.name} takes its config and inputs by position")
+        config, inputs = args[0], [value for value in args[1:] if isinstance(value, Artifact)]
+        options = run_options.get()
+        options.seen.add(self.name)
+        if unknown := [artifact.stage for artifact in inputs if artifact.digest == UNKNOWN]:
+            return options.plan(PlannedStage(self.name, "depends", None, f"on {unknown[0]}"))
+        call = StageCall(
+            self.name,
+            self.version,
+            key_view(config, keep_places=self._refresh is not None),
+            tuple(inputs),
+            self._volatile,
+        )
+        standing, generation = call.standing()
+        forced = options.is_forced(self.name, inputs)
+        always = self._refresh is not None and self._refresh(config) == "always"
+        if options.plan_only and not always:
+            return _planned(options, call, None if forced else standing, forced)
+        if standing is not None and not forced and not always:
+            artifact = _through_prefect(call, options, lambda _: standing, cached=True)
+        else:
+            artifact = self._run(call, args, standing, generation, options)
+        if options.plan_only:
+            options.plan(PlannedStage(self.name, "cached", call.key, "looked up now"))
+        if forced:
+            options.forced_uris.add(artifact.uri)
+        return artifact
+
+    def _run(
+        self,
+        call: StageCall,
+        args: tuple[Any, ...],
+        standing: Artifact | None,
+        generation: int,
+        options: RunOptions,
+    ) -> Artifact:
+        def work(progress: Callable[[float, float, str], None]) -> Artifact:
+            return run_call(
+                call,
+                generation + 1,
+                lambda attempt: self._body(attempt, *args),
+                progress,
+                keep_equal=standing if self._refresh is not None else None,
+            )
+
+        return _through_prefect(call, options, work, cached=False)
+
+
+def stage(
+    *,
+    name: str,
+    version: int,
+    volatile: tuple[str, ...] = (),
+    refresh: Callable[[Any], Refresh] | None = None,
+) -> Callable[[Callable[Concatenate[Attempt, Inputs], Summary]], Stage[Inputs]]:
+    """Make a body a stage.
+
+    Args:
+        name: folder of the stage in the store; what ``--force`` takes.
+        version: raise it when the output would change for the same config and inputs.
+        volatile: globs of files left out of the digest.
+        refresh: only for stages that look at the outside world (locks): when to look again.
+            Their keys include where they look.
+    """
+    return lambda body: Stage(body, name, version, volatile, refresh)
+
+
+def _planned(
+    options: RunOptions, call: StageCall, standing: Artifact | None, forced: bool
+) -> Artifact:
+    if standing is not None:
+        options.plan(PlannedStage(call.stage, "cached", call.key, ""))
+        return standing
+    return options.plan(PlannedStage(call.stage, "run", call.key, "forced" if forced else ""))
+
+
+def _through_prefect(
+    call: StageCall,
+    options: RunOptions,
+    work: Callable[[Callable[[float, float, str], None]], Artifact],
+    *,
+    cached: bool,
+) -> Artifact:
+    """Run ``work`` as a Prefect task run when a flow is running, else plainly."""
+    label = f"{call.stage} {call.key[:8]}"
+    options.display.started(call.stage, call.key, cached=cached)
+    in_flow = FlowRunContext.get() is not None
+
+    def shown() -> Any:
+        artifact = work(_reporter(call, options, in_flow=in_flow))
+        if in_flow:
+            create_table_artifact(
+                table=[{"what": k, "value": v} for k, v in artifact.summary.items()]
+                + [{"what": "artifact", "value": artifact.uri}],
+                key=f"{call.stage}-summary".replace("_", "-"),
+                description=f"{label}: {artifact.digest[:16]}",
+            )
+        return Completed(name="Cached", data=artifact) if cached else Completed(data=artifact)
+
+    started = time.monotonic()
+    artifact = _execute(label, shown, return_state=True).result() if in_flow else shown().data
+    options.display.finished(call.stage, artifact, time.monotonic() - started, cached=cached)
+    return artifact
+
+
+@task(name="stage", task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)
+def _execute(label: str, work: Callable[[], Any]) -> Any:
+    return work()
+
+
+def _reporter(
+    call: StageCall, options: RunOptions, *, in_flow: bool
+) -> Callable[[float, float, str], None]:
+    """Progress goes to the terminal at once and to Prefect every few seconds."""
+    artifact_id: Any = None
+    last = 0.0
+
+    def report(done: float, total: float, text: str) -> None:
+        nonlocal artifact_id, last
+        options.display.progress(call.stage, done, total, text)
+        now = time.monotonic()
+        if not in_flow or now - last < _PROGRESS_SECONDS:
+            return
+        last = now
+        percent = 100.0 * done / total if total else 0.0
+        if artifact_id is None:
+            artifact_id = create_progress_artifact(
+                progress=percent, key=f"{call.stage}-progress".replace("_", "-"), description=text
+            )
+        else:
+            update_progress_artifact(artifact_id=artifact_id, progress=percent, description=text)
+
+    return report
