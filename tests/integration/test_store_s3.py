@@ -1,0 +1,130 @@
+"""The same store on an S3 API (moto's server, started here)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pyarrow as pa
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from infra.artifacts import find_current, open_artifact
+from infra.errors import CorruptFileError, LeaseHeldError, StoreError
+from infra.garbage import find_garbage, remove_garbage
+from infra.lease import lease
+from infra.object_store import ObjectStore
+from infra.parquet import read_table, write_table
+from infra.settings import get_settings
+from infra.stages import StageCall, run_call, settings_store
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch, own_place: Path) -> Iterator[str]:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    requests.post(f"{server}/moto-api/reset", timeout=10)
+    boto3.client("s3", endpoint_url=server).create_bucket(Bucket="grafts")
+    monkeypatch.setenv("TOKGRAFT_STORE", "s3://grafts/run")
+    get_settings.cache_clear()
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    from infra.object_store import store_at
+
+    store_at.cache_clear()
+    yield "grafts"
+    s3fs.S3FileSystem.clear_instance_cache()
+    store_at.cache_clear()
+
+
+def silent(done: float, total: float, text: str) -> None:
+    """Hear progress and say nothing."""
+
+
+def body(attempt):
+    write_table(attempt.folder / "rows-00000.parquet", pa.table({"id": [1, 2, 3]}))
+    return {"n_rows": 3}
+
+
+def test_publish_find_open_and_collect(bucket):
+    call = StageCall("numbers", 1, {"a": 1}, ())
+    artifact = run_call(call, 1, body, silent)
+    assert artifact.uri.startswith("s3://grafts/run/numbers/")
+    found, generation = find_current(settings_store(), "numbers", call.key)
+    assert (found, generation) == (artifact, 1)
+    folder = open_artifact(artifact, "rows-*.parquet")
+    assert read_table(folder / "rows-00000.parquet").num_rows == 3
+    assert run_call(call, 1, body, silent) == artifact  # the second writer gets the first's
+
+    garbage = find_garbage(settings_store(), grace_hours=0)
+    assert [g.why for g in garbage] == ["superseded"]
+    remove_garbage(settings_store(), garbage)
+    assert find_garbage(settings_store(), grace_hours=0) == []
+
+
+def test_local_and_s3_have_the_same_digest(bucket, tmp_path, monkeypatch):
+    remote = run_call(StageCall("numbers", 1, 0, ()), 1, body, silent)
+    monkeypatch.setenv("TOKGRAFT_STORE", str(tmp_path))
+    get_settings.cache_clear()
+    local = run_call(StageCall("numbers", 1, 0, ()), 1, body, silent)
+    assert remote.digest == local.digest
+
+
+def test_a_damaged_cached_copy_is_fetched_again_and_a_damaged_object_refused(bucket):
+    artifact = run_call(StageCall("numbers", 1, 0, ()), 1, body, silent)
+    folder = open_artifact(artifact)
+    (folder / "rows-00000.parquet").write_bytes(b"x")
+    assert read_table(open_artifact(artifact) / "rows-00000.parquet").num_rows == 3
+    (folder / "rows-00000.parquet").unlink()
+    store = settings_store()
+    store.write(f"{store.relative(artifact.uri)}/rows-00000.parquet", b"damaged")
+    with pytest.raises(CorruptFileError, match=r"rows-00000\.parquet is not what was written"):
+        open_artifact(artifact)
+
+
+def test_create_is_exclusive(bucket):
+    store = settings_store()
+    assert store.create("a/b.json", b"1")
+    assert not store.create("a/b.json", b"2")
+    assert store.read("a/b.json") == b"1"
+
+
+def test_a_lease_is_held_by_one(bucket):
+    store = settings_store()
+    with lease(store, "a/lease.json"):
+        with (
+            pytest.raises(LeaseHeldError, match="is held by process"),
+            lease(store, "a/lease.json"),
+        ):
+            pass
+    with lease(store, "a/lease.json"):
+        assert store.exists("a/lease.json")
+    assert not store.exists("a/lease.json")
+
+
+def test_a_missing_bucket_is_one_clear_line(bucket):
+    with pytest.raises(StoreError, match="the bucket must exist") as caught:
+        ObjectStore("s3://nowhere/run").check_writable()
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_credentials_are_one_clear_line(bucket, server, monkeypatch):
+    requests.post(f"{server}/moto-api/reset-auth", data=b"0", timeout=10)
+    try:
+        with pytest.raises(StoreError, match="credentials in the environment") as caught:
+            ObjectStore("s3://grafts/other").check_writable()
+        assert "\n" not in str(caught.value)
+    finally:
+        requests.post(f"{server}/moto-api/reset-auth", data=b"inf", timeout=10)
