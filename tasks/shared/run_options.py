@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from infra.artifacts import Artifact
 from tasks.shared.errors import InputError
@@ -19,33 +19,17 @@ class UnknownStageError(InputError):
     """A flag names a stage that the flow does not have."""
 
 
-class Display(Protocol):
-    """Where a run is shown besides Prefect."""
+class Display:
+    """Where a run is shown besides Prefect; this one shows nothing."""
 
     def started(self, stage: str, key: str, *, cached: bool) -> None:
         """A stage begins."""
-        ...
 
     def progress(self, stage: str, done: float, total: float, text: str) -> None:
         """A stage is ``done`` of ``total``."""
-        ...
 
     def finished(self, stage: str, artifact: Artifact, seconds: float, *, cached: bool) -> None:
         """A stage ended well."""
-        ...
-
-
-class Silent:
-    """Show nothing: workers and tests."""
-
-    def started(self, stage: str, key: str, *, cached: bool) -> None:
-        """Say nothing."""
-
-    def progress(self, stage: str, done: float, total: float, text: str) -> None:
-        """Say nothing."""
-
-    def finished(self, stage: str, artifact: Artifact, seconds: float, *, cached: bool) -> None:
-        """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,7 @@ class RunOptions:
     plan_only: bool = False
     force: frozenset[str] = frozenset()
     force_from: str | None = None
-    display: Display = field(default_factory=Silent)
+    display: Display = field(default_factory=Display)
     planned: list[PlannedStage] = field(default_factory=list)
     forced_uris: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)

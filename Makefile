@@ -1,0 +1,54 @@
+# make run    the main job: a real model, German text, a report      (configs/german.yaml)
+# make test   every test that this machine can run
+# make check  format, lint, types, import rules, and the wheel by itself
+#
+# PYTHON       interpreter for .venv (3.11 or 3.12)
+# TORCH_INDEX  package index that holds a CPU build of torch, where the default one does not
+# CONFIG       run file of `make run`
+# PIP_* variables reach pip as usual.
+
+PYTHON ?= python3
+CONFIG ?= configs/german.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := pyproject.toml constraints.txt
+
+.PHONY: run test check benchmark install dev clean
+
+run: install
+	$(BIN)/tokgraft run $(CONFIG)
+
+test: dev
+	$(BIN)/pytest -m "not gpu and not benchmark" tests
+
+benchmark: dev
+	$(BIN)/pytest -m benchmark -s tests/benchmarks
+
+check: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . > /dev/null
+	$(BIN)/pip install --quiet --no-deps --target build/wheel dist/*.whl
+	cd / && PYTHONPATH="$(CURDIR)/build/wheel" "$(CURDIR)/$(BIN)/python" -P -c \
+	  "import flows.cli as c; assert 'build/wheel' in c.__file__, c.__file__; c.app(['--help'])" > /dev/null
+
+install: .stamps/install
+dev: .stamps/dev
+
+.stamps/install: $(PINS)
+	@mkdir -p .stamps
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) -c constraints.txt torch)
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+.stamps/dev: .stamps/install
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .stamps build dist *.egg-info

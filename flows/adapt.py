@@ -1,0 +1,53 @@
+"""The main path: one call a stage, in order."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+from tasks.corpus.task import lock_corpus, sample_corpus
+from tasks.evaluation.task import measure_model, write_report
+from tasks.model.task import assemble_model, export_model, import_model, lock_model
+from tasks.pretraining.task import continue_pretraining, tokenize_corpus
+from tasks.tokenizer.task import train_tokenizer
+
+from flows.run_config import RunConfig
+from infra.artifacts import Artifact
+from tasks.embedding.task import initialise_embeddings
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a run ends with."""
+
+    model: Artifact
+    """A folder that transformers loads."""
+    report: Artifact
+    """Its numbers and the page that shows them."""
+
+
+@flow(name="adapt", persist_result=False)
+def adapt(run: RunConfig) -> Adapted:
+    """Give a pretrained model a new tokenizer, train it on, and measure what that brought."""
+    source = import_model(run.model, lock_model(run.model))
+    corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
+
+    tokenizer = train_tokenizer(run.tokenizer, source, corpus)
+    tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
+    rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus)
+    initial = assemble_model(run.export, source, tokenizer, rows)
+    trained = continue_pretraining(run.pretraining, initial, tokens)
+    model = export_model(run.export, initial, trained)
+
+    arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial, model)]
+    control = train_control(run, source, corpus) if run.control else []
+    report = write_report(
+        run.report, source, corpus, tokenizer, tokens, rows, trained, *arms, *control
+    )
+    return Adapted(model, report)
+
+
+def train_control(run: RunConfig, source: Artifact, corpus: Artifact) -> list[Artifact]:
+    """The source model with its old tokenizer, trained on the same bytes, and its measures."""
+    tokens = tokenize_corpus(run.tokens, source, corpus)
+    trained = continue_pretraining(run.pretraining, source, tokens)
+    model = export_model(run.export, source, trained)
+    return [measure_model(run.evaluation, model, corpus), trained]

@@ -1,0 +1,192 @@
+"""The command line: the only argument parser.
+
+Heavy imports stay inside the commands, so that ``--help`` and errors are quick.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Give a pretrained language model a new tokenizer.",
+)
+artifacts = typer.Typer(no_args_is_help=True, help="Look at and clean up the artifact store.")
+app.add_typer(artifacts, name="artifacts")
+
+RunFile = Annotated[Path, typer.Argument(help="A YAML file that holds one whole run.")]
+Force = Annotated[list[str] | None, typer.Option(help="Run this stage although it is cached.")]
+ForceFrom = Annotated[
+    str | None, typer.Option(help="Run this stage and all that depend on it, cached or not.")
+]
+Uri = Annotated[str, typer.Argument(help="Address of an artifact, as `artifacts ls` prints it.")]
+
+
+@app.command()
+def run(
+    file: RunFile,
+    force: Force = None,
+    force_from: ForceFrom = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Copy the adapted model to this folder at the end.")
+    ] = None,
+) -> None:
+    """Run the whole path; stages that stand are not run again."""
+    from flows.embedded import prepare_prefect
+    from flows.run_config import load_run_config
+    from flows.terminal import Terminal
+
+    config = load_run_config(file)
+    _check_export(export)
+    prepare_prefect()
+    from flows.adapt import adapt
+    from flows.outcome import print_outcome
+    from infra.stages import settings_store
+    from tasks.shared.run_options import RunOptions, run_options
+
+    settings_store().check_writable()
+    console = Console()
+    display = Terminal(console)
+    options = RunOptions(force=frozenset(force or []), force_from=force_from, display=display)
+    options.check_names(stage_names())
+    run_options.set(options)
+    try:
+        adapted = adapt(config)
+    finally:
+        display.stop()
+    if export is not None:
+        _export(adapted.model, export)
+    print_outcome(console, adapted, export)
+
+
+@app.command()
+def plan(file: RunFile, force: Force = None, force_from: ForceFrom = None) -> None:
+    """Say which stages would run, which are cached, and which depend on others."""
+    from flows.embedded import prepare_prefect
+    from flows.run_config import load_run_config
+
+    config = load_run_config(file)
+    prepare_prefect()
+    from flows.adapt import adapt
+    from tasks.shared.run_options import RunOptions, run_options
+
+    options = RunOptions(plan_only=True, force=frozenset(force or []), force_from=force_from)
+    options.check_names(stage_names())
+    run_options.set(options)
+    adapt.fn(config)
+    table = Table("stage", "outcome", "key", "")
+    for line in options.planned:
+        table.add_row(line.stage, line.outcome, (line.key or "")[:16], line.because)
+    Console().print(table)
+
+
+@artifacts.command("ls")
+def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
+    """List whole artifacts, the oldest first."""
+    from infra.artifacts import all_attempts, read_artifact
+    from infra.stages import settings_store
+
+    store = settings_store()
+    table = Table("stage", "digest", "uri")
+    for path in sorted(all_attempts(store), key=lambda p: p.rpartition("/")[2]):
+        if stage is None or path.startswith(f"{stage}/"):
+            artifact = read_artifact(store.uri(path))
+            table.add_row(artifact.stage, artifact.digest[:12], artifact.uri)
+    Console(soft_wrap=True).print(table)
+
+
+@artifacts.command()
+def show(uri: Uri) -> None:
+    """Print an artifact's manifest."""
+    from infra.artifacts import read_artifact, read_manifest
+
+    Console().print_json(data=read_manifest(read_artifact(uri)))
+
+
+@artifacts.command()
+def verify(uri: Uri) -> None:
+    """Check every file of an artifact against its sha256."""
+    from infra.artifacts import open_artifact, read_artifact, read_manifest
+
+    artifact = read_artifact(uri)
+    open_artifact(artifact)
+    Console().print(f"{len(read_manifest(artifact)['files'])} files are what was written.")
+
+
+@artifacts.command()
+def gc(
+    delete: Annotated[bool, typer.Option(help="Remove them; without it they are listed.")] = False,
+) -> None:
+    """Find (and with --delete remove) what no current artifact leads to."""
+    from infra.garbage import find_garbage, remove_garbage
+    from infra.settings import get_settings
+    from infra.stages import settings_store
+
+    store = settings_store()
+    garbage = find_garbage(store, get_settings().gc_grace_hours)
+    table = Table("path", "why", "MB")
+    for item in garbage:
+        table.add_row(item.path, item.why, f"{item.n_bytes / 1e6:,.1f}")
+    Console(soft_wrap=True).print(table)
+    if delete:
+        remove_garbage(store, garbage)
+        Console().print(f"removed {len(garbage)}")
+
+
+def stage_names() -> list[str]:
+    """Names of all stages of the main path, as ``--force`` takes them."""
+    from flows import adapt as module
+    from tasks.shared.task import Stage
+
+    return sorted({value.name for value in vars(module).values() if isinstance(value, Stage)})
+
+
+def _check_export(folder: Path | None) -> None:
+    from tasks.shared.errors import InputError
+
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"--export {folder} exists and is not an empty folder; nothing is overwritten, "
+            "name another one."
+        )
+
+
+def _export(model, folder: Path) -> None:
+    """Copy whole or not at all: a folder that exists is a model that loads."""
+    from infra.artifacts import open_artifact
+
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(open_artifact(model), partial, ignore=shutil.ignore_patterns("manifest.json"))
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
+
+
+def main() -> None:
+    """Run a command; what a person can mend is one line on stderr and exit code 2."""
+    from pydantic import ValidationError
+
+    from infra.errors import InfraError
+    from tasks.shared.errors import InputError
+
+    try:
+        app()
+    except (InputError, InfraError) as error:
+        sys.exit(_say(str(error)))
+    except ValidationError as error:
+        from flows.run_config import describe_problems
+
+        sys.exit(_say(f"settings from the environment: {describe_problems(error)}"))
+
+
+def _say(text: str) -> int:
+    sys.stderr.write(f"tokgraft: {' '.join(text.split())}\n")
+    return 2

@@ -1,0 +1,84 @@
+"""One whole run: one field a stage, read from one YAML file."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError
+from tasks.corpus.config import CorpusConfig
+from tasks.tokenizer.config import TokenizerConfig
+
+from tasks.embedding.config import EmbeddingConfig
+from tasks.evaluation.config import EvaluationConfig, ReportConfig
+from tasks.model.config import ExportConfig, ModelConfig
+from tasks.pretraining.config import PretrainingConfig, TokensConfig
+from tasks.shared.config import StageConfig
+from tasks.shared.errors import InputError
+
+
+class RunConfigError(InputError):
+    """A run file cannot be read, or a field in it is wrong."""
+
+
+class RunConfig(StageConfig):
+    """Everything that decides what a run writes."""
+
+    model: ModelConfig
+    """The pretrained model to adapt."""
+    corpus: CorpusConfig
+    """The text it shall read well."""
+    tokenizer: TokenizerConfig
+    """How the new tokenizer is made."""
+    tokens: TokensConfig = TokensConfig()
+    """The corpus as token ids."""
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    """How rows of new tokens begin."""
+    pretraining: PretrainingConfig = PretrainingConfig()
+    """How the model goes on learning."""
+    export: ExportConfig = ExportConfig()
+    """In what form it ships."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """What is measured on it."""
+    report: ReportConfig = ReportConfig()
+    """What is shown."""
+    control: bool = Field(
+        False,
+        description="Also train the source model with its old tokenizer on the same bytes: what "
+        "part of a gain is due to more training and not to the tokenizer.",
+    )
+
+
+def load_run_config(path: Path) -> RunConfig:
+    """Read a run file.
+
+    Raises:
+        RunConfigError: one line that names the file, the field and what is wrong with it.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunConfigError(f"no run file {path}; configs/ holds examples.") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise RunConfigError(f"{path} cannot be read as YAML: {said}.") from error
+    if not isinstance(values, dict):
+        raise RunConfigError(
+            f"{path} holds {type(values).__name__}, not a mapping of stages; see configs/."
+        )
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise RunConfigError(f"{path}: {describe_problems(error)}.") from error
+
+
+def describe_problems(error: ValidationError) -> str:
+    """Every wrong field with its path, in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'the run'}: {problem['msg']} "
+        f"(got {_short(problem['input'])})"
+        for problem in error.errors(include_url=False)
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
