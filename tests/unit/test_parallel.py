@@ -1,0 +1,24 @@
+"""Work over shards: same order and results whatever the number of processes."""
+
+import math
+import operator
+
+import pytest
+
+from infra.parallel import map_shards
+from infra.settings import Settings
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_results_keep_the_order_of_the_shards(n_processes):
+    settings = Settings(n_processes=n_processes)
+    assert list(map_shards(operator.neg, range(5), settings)) == [0, -1, -2, -3, -4]
+
+
+def test_no_shards_is_no_result():
+    assert list(map_shards(operator.neg, [])) == []
+
+
+def test_an_error_in_a_process_reaches_the_caller():
+    with pytest.raises(ValueError, match="math domain error|nonnegative"):
+        list(map_shards(math.sqrt, [1, -2, 3], Settings(n_processes=2)))
