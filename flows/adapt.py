@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from prefect import flow
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.evaluation.task import measure_model, write_report
-from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
-from tasks.tokenizer.task import train_tokenizer
 
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact
 from tasks.embedding.task import initialise_embeddings
+from tasks.model.task import assemble_model, export_model, import_model, lock_model
+from tasks.tokenizer.task import train_tokenizer
 
 
 @dataclass(frozen=True)

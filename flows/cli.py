@@ -3,14 +3,21 @@
 Heavy imports stay inside the commands, so that ``--help`` and errors are quick.
 """
 
+from __future__ import annotations
+
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from flows.adapt import Adapted
+    from flows.run_config import RunConfig
+    from infra.artifacts import Artifact
 
 app = typer.Typer(
     add_completion=False,
@@ -39,41 +46,44 @@ def run(
     ] = None,
 ) -> None:
     """Run the whole path; stages that stand are not run again."""
-    from flows.embedded import prepare_prefect
+    from flows.embedded import prefect_server
     from flows.run_config import load_run_config
-    from flows.terminal import Terminal
+    from infra.stages import settings_store
 
     config = load_run_config(file)
     _check_export(export)
-    prepare_prefect()
-    from flows.adapt import adapt
-    from flows.outcome import print_outcome
-    from infra.stages import settings_store
-    from tasks.shared.run_options import RunOptions, run_options
-
     settings_store().check_writable()
     console = Console()
+    with prefect_server():
+        adapted = _adapt(config, console, frozenset(force or []), force_from)
+    if export is not None:
+        _export(adapted.model, export)
+    _print_outcome(console, adapted, export)
+
+
+def _adapt(
+    config: RunConfig, console: Console, force: frozenset[str], force_from: str | None
+) -> Adapted:
+    from flows.adapt import adapt
+    from flows.terminal import Terminal
+    from tasks.shared.run_options import RunOptions, run_options
+
     display = Terminal(console)
-    options = RunOptions(force=frozenset(force or []), force_from=force_from, display=display)
+    options = RunOptions(force=force, force_from=force_from, display=display)
     options.check_names(stage_names())
     run_options.set(options)
     try:
-        adapted = adapt(config)
+        return adapt(config)
     finally:
         display.stop()
-    if export is not None:
-        _export(adapted.model, export)
-    print_outcome(console, adapted, export)
 
 
 @app.command()
 def plan(file: RunFile, force: Force = None, force_from: ForceFrom = None) -> None:
     """Say which stages would run, which are cached, and which depend on others."""
-    from flows.embedded import prepare_prefect
     from flows.run_config import load_run_config
 
     config = load_run_config(file)
-    prepare_prefect()
     from flows.adapt import adapt
     from tasks.shared.run_options import RunOptions, run_options
 
@@ -158,7 +168,7 @@ def _check_export(folder: Path | None) -> None:
         )
 
 
-def _export(model, folder: Path) -> None:
+def _export(model: Artifact, folder: Path) -> None:
     """Copy whole or not at all: a folder that exists is a model that loads."""
     from infra.artifacts import open_artifact
 
@@ -185,6 +195,25 @@ def main() -> None:
         from flows.run_config import describe_problems
 
         sys.exit(_say(f"settings from the environment: {describe_problems(error)}"))
+
+
+def _print_outcome(console: Console, adapted: Adapted, export: Path | None) -> None:
+    """The numbers, and where everything is."""
+    from tasks.evaluation.summary import summary_table
+
+    from infra.artifacts import open_artifact
+    from infra.parquet import read_table
+    from infra.settings import get_settings
+
+    report = open_artifact(adapted.report)
+    header, *rows = summary_table(read_table(report / "metrics.parquet"))
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"model      {export or open_artifact(adapted.model)}", soft_wrap=True)
+    console.print(f"report     {report / 'report.html'}", soft_wrap=True)
+    console.print(f"artifacts  {get_settings().store_root}", soft_wrap=True)
 
 
 def _say(text: str) -> int:

@@ -1,31 +1,118 @@
-"""Prefect without a server of its own: one inside this run, its files in tokgraft's data folder.
+"""Prefect without a server of its own: one that lives and dies with this run.
 
-Environment variables are set before Prefect is imported; those that a person set win.
+Prefect can start a temporary server itself, but that one outlives a killed run and leaves its
+port and database open; ours ends with its parent, whatever ends that.
 """
 
+import contextlib
+import ctypes
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from pathlib import Path
 
+from infra.errors import InfraError
 from infra.settings import get_settings
 
+_START_SECONDS = 120.0
+_PR_SET_PDEATHSIG = 1
 
-def prepare_prefect() -> bool:
-    """Make this process ready to import Prefect; True when it brings its own server.
 
-    With ``PREFECT_API_URL`` set, runs are reported there and nothing but the console is changed.
+class EmbeddedServerError(InfraError, RuntimeError):
+    """The Prefect server inside this run did not start."""
+
+
+@contextlib.contextmanager
+def prefect_server() -> Generator[None]:
+    """A Prefect API for the block: the one of ``PREFECT_API_URL``, else our own on loopback.
+
+    Enter it before Prefect is imported: it reads its settings then. Variables a person set win.
+
+    Raises:
+        EmbeddedServerError: no answer in time; names the log.
     """
     # Our own display shows stages, and the command line shows an error as one line; Prefect's
     # console would repeat both. Its log still goes to the API.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     if os.environ.get("PREFECT_API_URL"):
-        return False
+        yield
+        return
     home = get_settings().data_folder / "prefect"
     home.mkdir(parents=True, exist_ok=True)
-    for name, value in {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    port = _free_port()
+    os.environ.setdefault("PREFECT_HOME", str(home))
+    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    log = home / "server.log"
+    server = _start(port, log)
+    try:
+        _wait(server, port, log)
+        yield
+        _send_what_is_queued()
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        server.terminate()
+        try:
+            server.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "DO_NOT_TRACK": "1",
-    }.items():
-        os.environ.setdefault(name, value)
-    return True
+        "PREFECT_UI_ENABLED": "0",
+    }
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+            + [*address, "--log-level", "error", "--lifespan", "on"],
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_die_with_parent,
+        )
+
+
+def _die_with_parent() -> None:
+    # A terminal's Ctrl-C is for the run: it ends the server itself, after its last report.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
+            return
+        time.sleep(0.1)
+    raise EmbeddedServerError(
+        f"the embedded Prefect server did not answer (exit code {server.poll()}); its log is "
+        f"{log}. Start one with `prefect server start` and set PREFECT_API_URL to use that."
+    )
+
+
+def _send_what_is_queued() -> None:
+    """Events and log lines travel in background threads: send them while there is a server."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import yaml
 from pydantic import Field, ValidationError
-from tasks.corpus.config import CorpusConfig
-from tasks.tokenizer.config import TokenizerConfig
 
+from tasks.corpus.config import CorpusConfig
 from tasks.embedding.config import EmbeddingConfig
 from tasks.evaluation.config import EvaluationConfig, ReportConfig
 from tasks.model.config import ExportConfig, ModelConfig
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.shared.config import StageConfig
 from tasks.shared.errors import InputError
+from tasks.tokenizer.config import TokenizerConfig
 
 
 class RunConfigError(InputError):
