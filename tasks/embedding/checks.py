@@ -1,0 +1,67 @@
+"""What must hold of rows before they are written.
+
+Dimensions: W = rows, D = model width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from tasks.embedding.pieces import Pieces
+from tasks.shared.errors import InputError
+
+
+class BadRowsError(InputError):
+    """Rows came out that no model can use."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of equal rows among new tokens, counted by the tokens beyond the first."""
+
+    explained: int
+    """Tokens that consist of the same pieces, hence have the same row by construction."""
+    unexplained: tuple[int, ...]
+    """Tokens whose row equals that of a token of other pieces."""
+
+
+def check_rows(
+    part: str, rows_WD: Float32[np.ndarray, "W D"], made_W: Bool[np.ndarray, " W"]
+) -> None:
+    """Refuse rows that are not finite, and made rows that are zero.
+
+    A copied row may be zero: the source has it so, and it stays bit for bit.
+
+    Raises:
+        BadRowsError: with the part, how many, and the first ids.
+    """
+    norms_W = np.abs(rows_WD).max(axis=1, initial=0.0)
+    for what, bad_W in (("not finite", ~np.isfinite(norms_W)), ("zero", made_W & (norms_W == 0))):
+        bad = np.flatnonzero(bad_W)
+        if len(bad):
+            raise BadRowsError(
+                f"{len(bad)} {part} rows are {what} (first new ids: {bad[:5].tolist()}): the rows "
+                "they are made of are; check the source model's weights, or choose another "
+                "initialiser."
+            )
+
+
+def find_duplicates(
+    rows_WD: Float32[np.ndarray, "W D"], pieces: Pieces, made_W: Bool[np.ndarray, " W"]
+) -> Duplicates:
+    """Compare made rows with each other, bit for bit.
+
+    A mean does not see the order of its pieces, so equal multisets explain equal rows.
+    """
+    first_with: dict[bytes, int] = {}
+    explained, unexplained = 0, list[int]()
+    for token in np.flatnonzero(made_W).tolist():
+        other = first_with.setdefault(rows_WD[token].tobytes(), token)
+        if other == token:
+            continue
+        if sorted(pieces.of(other)) == sorted(pieces.of(token)):
+            explained += 1
+        else:
+            unexplained.append(token)
+    return Duplicates(explained, tuple(unexplained))

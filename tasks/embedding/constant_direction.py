@@ -1,0 +1,64 @@
+"""A direction along which all hidden states agree, which stands in for a head bias.
+
+If h.u = 1 for every final hidden state h, then adding b * u to a head row adds b to its logit
+everywhere: a bias in an architecture that has none. Such a u is found by ridge regression of the
+constant 1 on hidden states as they reach the head (after the final norm).
+
+Dimensions: N = sampled hidden states, D = model width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from scipy.linalg import solve
+
+from tasks.shared.errors import InputError
+
+POOREST_SPREAD = 0.25
+
+
+class NoConstantDirectionError(InputError):
+    """Hidden states of this model share no direction that could carry a bias."""
+
+
+@dataclass(frozen=True)
+class ConstantDirection:
+    """What to add to a head row (or to a head bias) to add 1 to its logit everywhere."""
+
+    direction: Float64[np.ndarray, " D"]
+    """Divided by what the model multiplies the head's output with, if anything."""
+    bias_unit: float
+    """The same for a head bias: 1 unless the model scales its logits."""
+    spread: float
+    """Standard deviation of that product over the sampled hidden states."""
+
+
+def constant_direction(
+    hidden_ND: Float32[np.ndarray, "N D"], ridge: float, logit_scale: float = 1.0
+) -> ConstantDirection:
+    """Find u with h.u close to 1 for all hidden states, scaled to mean 1.
+
+    Args:
+        hidden_ND: final hidden states of the source model.
+        ridge: strength, as a multiple of the mean square of a hidden state's entries.
+        logit_scale: what the model multiplies the head's output with.
+
+    Raises:
+        NoConstantDirectionError: the product varies too much to serve as a bias.
+    """
+    hidden_ND64 = hidden_ND.astype(np.float64)
+    n = len(hidden_ND64)
+    gram_DD = hidden_ND64.T @ hidden_ND64 / n
+    gram_DD.flat[:: len(gram_DD) + 1] += ridge * np.trace(gram_DD) / len(gram_DD)
+    direction_D = solve(gram_DD, hidden_ND64.mean(axis=0), assume_a="pos")
+    product_N = hidden_ND64 @ direction_D
+    mean = float(product_N.mean())
+    spread = float(product_N.std() / mean)
+    if spread > POOREST_SPREAD:
+        raise NoConstantDirectionError(
+            f"over {n} hidden states the best constant direction gives 1 +- {spread:.3f}, more "
+            f"than {POOREST_SPREAD} off: this model has no bias and none can be built; use "
+            "initialiser method mean_of_pieces, or raise direction_positions."
+        )
+    return ConstantDirection(direction_D / (mean * logit_scale), 1.0 / logit_scale, spread)

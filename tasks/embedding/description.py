@@ -1,0 +1,58 @@
+"""Check rows before they are written and say in numbers what was made.
+
+Dimensions: W = new vocabulary, D = model width.
+"""
+
+import numpy as np
+from jaxtyping import Float32
+
+from tasks.embedding.checks import check_rows, find_duplicates
+from tasks.embedding.row_plan import RowPlan
+from tasks.embedding.rows import NewRows, SourceRows
+
+
+def describe(
+    rows: NewRows, old: SourceRows, plan: RowPlan
+) -> dict[str, int | float | str | bool | None]:
+    """Summarise the rows of a vocabulary, after checking them.
+
+    ``n_equal_rows`` counts new tokens whose input row (or head row) is that of another new token:
+    by construction for tokens made of the same pieces, and, in a head with priors, for tokens of
+    one first piece and one count. They part ways in training. Other equal rows come from equal
+    rows of the source and are counted as ``n_unexplained_equal_rows``.
+
+    Raises:
+        BadRowsError: a row is not finite, or a made row is zero.
+    """
+    copied_W = plan.are("copied", "special_role", "special_text")
+    new_W = plan.are("new")
+    made_W = np.append(~copied_W, np.ones(len(rows.input) - len(copied_W), bool))
+    check_rows("input", rows.input, made_W)
+    twins = find_duplicates(rows.input[: len(new_W)], plan.pieces, new_W)
+    summary: dict[str, int | float | str | bool | None] = {
+        "n_rows": len(rows.input),
+        "n_copied": int(copied_W.sum()),
+        "n_initialised": int(new_W.sum()),
+        "n_fallback": int(plan.are("uncovered").sum()),
+        "n_unassigned": int(plan.are("unassigned").sum()),
+        "n_padding": len(rows.input) - len(plan.kinds),
+        "tied": rows.head is None,
+        "untied": old.tied and rows.head is not None,
+        "n_equal_rows": twins.explained,
+        "n_unexplained_equal_rows": len(twins.unexplained),
+        "median_norm_source": _median_norm(old.input),
+        "median_norm_new": _median_norm(rows.input[: len(new_W)][new_W]),
+    }
+    if rows.head is not None:
+        check_rows("head", rows.head, made_W)
+        head_WD = rows.head[: len(new_W)]
+        bias_W = rows.head_bias
+        seen_WD = head_WD if bias_W is None else np.column_stack([head_WD, bias_W[: len(new_W)]])
+        head_twins = find_duplicates(seen_WD, plan.pieces, new_W)
+        summary["n_equal_head_rows"] = head_twins.explained + len(head_twins.unexplained)
+        summary["median_norm_new_head"] = _median_norm(head_WD[new_W])
+    return summary
+
+
+def _median_norm(rows_WD: Float32[np.ndarray, "W D"]) -> float | None:
+    return float(np.median(np.linalg.norm(rows_WD, axis=1))) if len(rows_WD) else None

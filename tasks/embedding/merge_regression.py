@@ -1,0 +1,100 @@
+"""The model's own vocabulary teaches how a row is composed of two rows.
+
+Every old merge (l, r) -> t is one example of E_t from [E_l, E_r]. A ridge regression over all of
+them gives a linear map, which is applied along the merges of the new tokens in order, so that a
+new token may be composed of new tokens.
+
+Dimensions: V = old vocabulary, M = old merges, N = compositions, F = 2 D, D = model width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int32
+from scipy.linalg import solve
+
+from tasks.embedding.merge_plan import MergePlan
+from tasks.shared.errors import InputError
+
+BLOCK = 4096
+
+
+class NoMergesError(InputError):
+    """The source tokenizer has no merges to learn composition from."""
+
+
+@dataclass(frozen=True)
+class MergeMap:
+    """E_t = [E_l, E_r] weights + intercept."""
+
+    weights: Float32[np.ndarray, "F D"]
+    intercept: Float32[np.ndarray, " D"]
+    median_norm: float
+    """Median norm of the old merged rows it was fitted to."""
+
+    def apply(
+        self, left_ND: Float32[np.ndarray, "N D"], right_ND: Float32[np.ndarray, "N D"]
+    ) -> Float32[np.ndarray, "N D"]:
+        """Predict the rows of merges from the rows of their two parts."""
+        return np.hstack([left_ND, right_ND]) @ self.weights + self.intercept
+
+
+def fit_merges(
+    source_VD: Float32[np.ndarray, "V D"], merges_M3: Int32[np.ndarray, "M 3"], ridge: float
+) -> MergeMap:
+    """Fit the map on old merges by ridge regression, in closed form and float64.
+
+    The intercept is not penalised: features and targets are centred first.
+
+    Args:
+        source_VD: old input rows.
+        merges_M3: left, right and result id of each old merge.
+        ridge: strength, as a multiple of the mean variance of the features.
+
+    Raises:
+        NoMergesError: there is nothing to learn from.
+    """
+    width = source_VD.shape[1]
+    if not len(merges_M3):
+        raise NoMergesError(
+            "the source tokenizer has no merges, from which method composed learns how rows are "
+            "put together (only BPE has them): use initialiser method mean_of_pieces."
+        )
+    parts = [source_VD[merges_M3[:, i]].mean(axis=0, dtype=np.float64) for i in range(3)]
+    mean_F, mean_D = np.concatenate(parts[:2]), parts[2]
+    gram_FF = np.zeros((2 * width, 2 * width))
+    cross_FD = np.zeros((2 * width, width))
+    for start in range(0, len(merges_M3), BLOCK):
+        left, right, result = merges_M3[start : start + BLOCK].T
+        features = np.hstack([source_VD[left], source_VD[right]]) - mean_F
+        gram_FF += features.T @ features
+        cross_FD += features.T @ (source_VD[result] - mean_D)
+    gram_FF.flat[:: 2 * width + 1] += ridge * np.trace(gram_FF) / (2 * width)
+    weights_FD = solve(gram_FF, cross_FD, assume_a="pos")
+    norms_M = np.linalg.norm(source_VD[merges_M3[:, 2]], axis=1)
+    return MergeMap(
+        weights_FD.astype(np.float32),
+        (mean_D - mean_F @ weights_FD).astype(np.float32),
+        float(np.median(norms_M)),
+    )
+
+
+def compose_rows(
+    source_VD: Float32[np.ndarray, "V D"], merge_map: MergeMap, plan: MergePlan
+) -> Float32[np.ndarray, "N D"]:
+    """Build the row of every composition, parts before wholes, one depth at a time."""
+    n_source = len(source_VD)
+    nodes_ND = np.empty((len(plan.depth), source_VD.shape[1]), np.float32)
+    rows = np.concatenate([source_VD, nodes_ND])
+    for depth in range(1, int(plan.depth.max(initial=0)) + 1):
+        at = np.flatnonzero(plan.depth == depth)
+        rows[n_source + at] = merge_map.apply(rows[plan.left[at]], rows[plan.right[at]])
+    return rows[n_source:]
+
+
+def norm_factor(rows_ND: Float32[np.ndarray, "N D"], median_norm: float) -> float:
+    """Find the factor that brings the rows' median norm to ``median_norm``."""
+    if not len(rows_ND):
+        return 1.0
+    median = float(np.median(np.linalg.norm(rows_ND, axis=1)))
+    return median_norm / median if median > 0 else 1.0

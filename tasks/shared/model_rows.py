@@ -1,0 +1,72 @@
+"""Where a model keeps the rows that belong to tokens: tensor names, tying, head bias.
+
+The names come from the model class itself, built on torch's meta device, so no weight is read
+and no architecture is listed here by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class RowNamesError(InputError):
+    """The model class has no input embedding or no output head that a tokenizer could change."""
+
+
+@dataclass(frozen=True)
+class RowNames:
+    """Names in the checkpoint of all tensors with one row (or one value) a token."""
+
+    input: str
+    """Input embedding, (V, D)."""
+    head: str
+    """Output head, (V, D). A tied checkpoint holds no tensor of this name."""
+    head_bias: str | None
+    """Bias of the output head, (V,), where the architecture has one."""
+    tied: bool
+    """Whether the head is the input embedding itself."""
+
+
+def find_row_names(folder: Path) -> RowNames:
+    """Read ``config.json`` in ``folder`` and name the tensors that have one row a token.
+
+    Raises:
+        RowNamesError: transformers does not know the class, or it has no embedding or no head.
+    """
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    architectures: list[str] = list(getattr(config, "architectures", None) or [])
+    model_class = getattr(transformers, architectures[0], None) if architectures else None
+    if model_class is None:
+        raise RowNamesError(
+            f"{folder / 'config.json'} names architectures {architectures}, none of which this "
+            "transformers version has; name a class such as LlamaForCausalLM there."
+        )
+    with torch.device("meta"):
+        model = model_class(config)
+    model.tie_weights()
+    embedding: nn.Module | None = model.get_input_embeddings()
+    head: nn.Module | None = model.get_output_embeddings()
+    if embedding is None or head is None:
+        raise RowNamesError(
+            f"{architectures[0]} has no {'input embedding' if embedding is None else 'output head'}"
+            "; a tokenizer can only be given to a model with both. Use its ...ForCausalLM class."
+        )
+    names: dict[int, str] = {id(m): name for name, m in model.named_modules()}
+    tied = bool(config.get_text_config().tie_word_embeddings) and head.weight is embedding.weight
+    has_bias = getattr(head, "bias", None) is not None
+    return RowNames(
+        input=f"{names[id(embedding)]}.weight",
+        head=f"{names[id(head)]}.weight",
+        head_bias=f"{names[id(head)]}.bias" if has_bias else None,
+        tied=tied,
+    )
