@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 
 from prefect import flow
-from tasks.corpus.task import lock_corpus, sample_corpus
-from tasks.evaluation.task import measure_model, write_report
-from tasks.pretraining.task import continue_pretraining, tokenize_corpus
 
+from flows.prefect_report import show_in_prefect
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact
+from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.embedding.task import initialise_embeddings
+from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
+from tasks.pretraining.task import continue_pretraining, tokenize_corpus
 from tasks.tokenizer.task import train_tokenizer
 
 
@@ -42,6 +43,8 @@ def adapt(run: RunConfig) -> Adapted:
     report = write_report(
         run.report, source, corpus, tokenizer, tokens, rows, trained, *arms, *control
     )
+    if report.is_known:
+        show_in_prefect(model, report)
     return Adapted(model, report)
 
 

@@ -199,11 +199,10 @@ def main() -> None:
 
 def _print_outcome(console: Console, adapted: Adapted, export: Path | None) -> None:
     """The numbers, and where everything is."""
-    from tasks.evaluation.summary import summary_table
-
     from infra.artifacts import open_artifact
     from infra.parquet import read_table
     from infra.settings import get_settings
+    from tasks.evaluation.summary import summary_table
 
     report = open_artifact(adapted.report)
     header, *rows = summary_table(read_table(report / "metrics.parquet"))

@@ -71,11 +71,11 @@ def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_UI_ENABLED": "0",
     }
+    uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "error", "--lifespan", "on"]
     address = ["--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
-            + [*address, "--log-level", "error", "--lifespan", "on"],
+            [*uvicorn, *address, "--factory", "prefect.server.api.server:create_app"],
             env=environment,
             stdout=file,
             stderr=subprocess.STDOUT,

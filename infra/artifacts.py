@@ -44,9 +44,9 @@ class Artifact(BaseModel):
     summary: Summary = {}
 
     @property
-    def key(self) -> str:
-        """The key under which it was written."""
-        return PurePosixPath(self.uri).parts[-2]
+    def is_known(self) -> bool:
+        """False for what a plan cannot know before its inputs exist."""
+        return bool(self.digest)
 
 
 @dataclass

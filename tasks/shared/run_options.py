@@ -11,9 +11,6 @@ from tasks.shared.errors import InputError
 Refresh = Literal["never", "if_missing", "always"]
 Outcome = Literal["run", "cached", "depends"]
 
-UNKNOWN = "unknown"
-"""Digest of an artifact that a plan cannot know yet."""
-
 
 class UnknownStageError(InputError):
     """A flag names a stage that the flow does not have."""
@@ -57,7 +54,7 @@ class RunOptions:
     def plan(self, line: PlannedStage) -> Artifact:
         """Note a line of the plan; returns an artifact that nobody can know yet."""
         self.planned.append(line)
-        return Artifact(uri="", digest=UNKNOWN, stage=line.stage)
+        return Artifact(uri="", digest="", stage=line.stage)
 
     def is_forced(self, stage: str, inputs: Sequence[Artifact]) -> bool:
         """Whether a stage runs although its artifact stands."""

@@ -21,7 +21,7 @@ from prefect.states import Completed
 from infra.artifacts import Artifact, Attempt, Summary
 from infra.stages import StageCall, run_call
 from tasks.shared.config import key_view
-from tasks.shared.run_options import UNKNOWN, PlannedStage, Refresh, RunOptions, run_options
+from tasks.shared.run_options import PlannedStage, Refresh, RunOptions, run_options
 
 Inputs = ParamSpec("Inputs")
 
@@ -54,7 +54,7 @@ class Stage(Generic[Inputs]):
         config, inputs = args[0], [value for value in args[1:] if isinstance(value, Artifact)]
         options = run_options.get()
         options.seen.add(self.name)
-        if unknown := [artifact.stage for artifact in inputs if artifact.digest == UNKNOWN]:
+        if unknown := [artifact.stage for artifact in inputs if not artifact.is_known]:
             return options.plan(PlannedStage(self.name, "depends", None, f"on {unknown[0]}"))
         call = StageCall(
             self.name,
