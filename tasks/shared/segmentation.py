@@ -44,19 +44,22 @@ class Segmenter:
         Raises:
             UncoverableTokenError: the model has no pieces for some of the bytes.
         """
-        cuts = self._cut_all(tokens)
-        lost = [
-            token
-            for token, ids in zip(tokens, cuts, strict=True)
-            if spell(self._vocabulary, ids) != token
-        ]
+        cuts = self.try_segment_all(tokens)
+        lost = [token for token, cut in zip(tokens, cuts, strict=True) if cut is None]
         if lost:
             raise UncoverableTokenError(
                 f"The tokenizer in {self._folder} has no pieces for {len(lost)} of {len(tokens)} "
-                f"byte strings (first: {lost[:3]!r}) and no byte fallback; choose an initialiser "
-                "that names a fallback row for such tokens, or leave them out."
+                f"byte strings (first: {lost[:3]!r}) and no byte fallback; name a fallback row for "
+                "such tokens, or leave them out."
             )
-        return cuts
+        return [cut for cut in cuts if cut is not None]
+
+    def try_segment_all(self, tokens: Sequence[bytes]) -> list[list[int] | None]:
+        """Cut many byte strings, ``None`` for those the model has no pieces for."""
+        return [
+            cut if spell(self._vocabulary, cut) == token else None
+            for token, cut in zip(tokens, self._cut_all(tokens), strict=True)
+        ]
 
 
 def spell(vocabulary: Vocabulary, ids: Sequence[int]) -> bytes | None:

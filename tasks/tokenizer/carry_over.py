@@ -1,0 +1,118 @@
+"""What a new vocabulary takes over from the source tokenizer beside its pieces.
+
+A special token is kept if it does something: it has a role, the chat template writes it, or the
+post-processor adds it. Reserved and unused ones stay behind.
+"""
+
+from typing import Any
+
+from tasks.shared.vocabulary_file import Json, TokenizerFile, unfold
+from tasks.shared.vocabulary_reading import vocabulary_of
+
+_ONLY_OF_THE_SOURCE_FOLDER = (
+    "added_tokens_decoder",
+    "is_local",
+    "local_files_only",
+    "name_or_path",
+    "special_tokens_map_file",
+    "tokenizer_file",
+    "vocab_file",
+    "merges_file",
+)
+_TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens")
+
+
+def tokens_to_carry(source: TokenizerFile, chat_template: str) -> list[Json]:
+    """List the added tokens that the new tokenizer needs, by their id in the source.
+
+    Args:
+        source: the source tokenizer.
+        chat_template: its template, empty if it has none.
+
+    Returns:
+        Entries as in ``added_tokens`` of ``tokenizer.json``, with their flags.
+    """
+    vocabulary = vocabulary_of(source)
+    with_role = {vocabulary.token_text[token_id] for token_id in vocabulary.roles.values()}
+    written = _template_tokens(source.tokenizer.get("post_processor"))
+    flags = {token["content"]: token for token in source.tokenizer.get("added_tokens") or []}
+    ids = {**{content: i for i, content, _ in source.added}, **vocabulary.special_ids}
+    kept = [
+        content
+        for content in sorted(ids, key=ids.__getitem__)
+        if content in with_role or content in written or content in chat_template
+    ]
+    return [flags.get(content) or _entry(content, ids[content]) for content in kept]
+
+
+def carry_post_processor(processor: Json | None, vocabulary: dict[str, int]) -> Json | None:
+    """Give a post-processor the new ids of the tokens that it adds."""
+    if processor is None:
+        return None
+    kind = processor.get("type")
+    if kind == "Sequence":
+        members = [carry_post_processor(p, vocabulary) for p in processor["processors"]]
+        return {**processor, "processors": members}
+    if kind in ("BertProcessing", "RobertaProcessing"):
+        pairs = {
+            name: [processor[name][0], vocabulary[processor[name][0]]] for name in ("sep", "cls")
+        }
+        return {**processor, **pairs}
+    if kind == "TemplateProcessing":
+        tokens = {
+            name: {**token, "ids": [vocabulary[text] for text in token["tokens"]]}
+            for name, token in processor["special_tokens"].items()
+        }
+        return {**processor, "special_tokens": tokens}
+    return processor
+
+
+def carry_config(config: Json, source: TokenizerFile, kept: set[str]) -> Json:
+    """Take over ``tokenizer_config.json`` without what holds for the source's ids alone.
+
+    Args:
+        config: the source's file.
+        source: the source tokenizer, whose named tokens are added where the config lacks them.
+        kept: texts of all tokens that exist in the new tokenizer.
+    """
+    carried: dict[str, Any] = {
+        name: value for name, value in config.items() if name not in _ONLY_OF_THE_SOURCE_FOLDER
+    }
+    carried |= {f"{role}_token": text for role, text in source.named.items() if text in kept}
+    for name in _TOKEN_LISTS:
+        if name in carried:
+            carried[name] = _only(carried[name], kept)
+    # Classes named after a model rebuild its own normaliser; this one takes the file's word.
+    carried["tokenizer_class"] = "PreTrainedTokenizerFast"
+    return carried
+
+
+def _only(tokens: Any, kept: set[str]) -> Any:
+    if isinstance(tokens, dict):
+        return {name: token for name, token in tokens.items() if _content(token) in kept}
+    return [token for token in tokens if _content(token) in kept]
+
+
+def _content(token: Any) -> str:
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+def _template_tokens(processor: Json | None) -> set[str]:
+    found: set[str] = set()
+    for part in unfold(processor):
+        for token in part.get("special_tokens", {}).values():
+            found.update(token["tokens"])
+        found.update(part[name][0] for name in ("sep", "cls") if name in part)
+    return found
+
+
+def _entry(content: str, token_id: int) -> Json:
+    return {
+        "id": token_id,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }

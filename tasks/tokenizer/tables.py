@@ -1,0 +1,86 @@
+"""The vocabulary and the merges as tables, for people and for later stages."""
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Int32
+
+from tasks.shared.vocabulary_matching import NO_MATCH
+from tasks.shared.vocabulary_record import Vocabulary
+
+Formation = Literal["byte", "merge", "piece", "special", "unassigned"]
+
+VOCABULARY_SCHEMA = pa.schema(
+    [
+        ("id", pa.int32()),
+        ("bytes", pa.binary()),
+        ("text", pa.string()),
+        ("formation", pa.string()),
+        ("rank", pa.int32()),
+        ("is_new", pa.bool_()),
+        ("reachable", pa.bool_()),
+    ]
+)
+MERGES_SCHEMA = pa.schema(
+    [
+        ("rank", pa.int32()),
+        ("left_id", pa.int32()),
+        ("right_id", pa.int32()),
+        ("result_id", pa.int32()),
+    ]
+)
+
+
+def vocabulary_table(
+    vocabulary: Vocabulary,
+    source_ids_W: Int32[np.ndarray, " W"],
+    reachable_W: Bool[np.ndarray, " W"],
+) -> pa.Table:
+    """Describe each id: its bytes, how it was formed, whether the source lacks it.
+
+    Args:
+        vocabulary: the tokenizer's.
+        source_ids_W: the source's id for each token, as ``match_ids`` gives it.
+        reachable_W: whether any text has the token.
+
+    Returns:
+        One row an id, in id order. ``rank`` is that of the first merge that makes the token.
+    """
+    rank_of: dict[int, int] = {}
+    for rank, (_, _, result_id) in enumerate(vocabulary.merges):
+        rank_of.setdefault(result_id, rank)
+    ids = range(len(vocabulary))
+    specials = set(vocabulary.special_ids.values())
+    formations = [_formation(vocabulary, i, rank_of, specials) for i in ids]
+    columns: list[pa.Array] = [
+        pa.array(ids, pa.int32()),
+        pa.array(vocabulary.token_bytes, pa.binary()),
+        pa.array(vocabulary.token_text, pa.string()),
+        pa.array(formations, pa.string()),
+        pa.array([rank_of.get(i) for i in ids], pa.int32()),
+        pa.array(source_ids_W == NO_MATCH, pa.bool_()),
+        pa.array(reachable_W, pa.bool_()),
+    ]
+    return pa.Table.from_arrays(columns, schema=VOCABULARY_SCHEMA)
+
+
+def merges_table(vocabulary: Vocabulary) -> pa.Table:
+    """List the merges in rank order; no rows unless the model is BPE."""
+    merges_R3 = np.array(vocabulary.merges, dtype=np.int32).reshape(-1, 3)
+    ranks_R = np.arange(len(merges_R3), dtype=np.int32)
+    columns = [pa.array(values) for values in (ranks_R, *merges_R3.T)]
+    return pa.Table.from_arrays(columns, schema=MERGES_SCHEMA)
+
+
+def _formation(
+    vocabulary: Vocabulary, token_id: int, rank_of: dict[int, int], specials: set[int]
+) -> Formation:
+    data = vocabulary.token_bytes[token_id]
+    if token_id in specials:
+        return "special"
+    if data is None:
+        return "unassigned"
+    if token_id in rank_of:
+        return "merge"
+    return "byte" if len(data) == 1 else "piece"
