@@ -22,6 +22,10 @@ class NoConstantDirectionError(InputError):
     """Hidden states of this model share no direction that could carry a bias."""
 
 
+class TooFewStatesError(InputError):
+    """There is too little text to find a direction."""
+
+
 @dataclass(frozen=True)
 class ConstantDirection:
     """What to add to a head row (or to a head bias) to add 1 to its logit everywhere."""
@@ -45,8 +49,14 @@ def constant_direction(
         logit_scale: what the model multiplies the head's output with.
 
     Raises:
+        TooFewStatesError: there are fewer than two states a dimension.
         NoConstantDirectionError: the product varies too much to serve as a bias.
     """
+    if len(hidden_ND) < 2 * hidden_ND.shape[1]:
+        raise TooFewStatesError(
+            f"the corpus gave {len(hidden_ND)} hidden states of width {hidden_ND.shape[1]}, fewer "
+            "than two a dimension; give more text, or raise direction_positions."
+        )
     hidden_ND64 = hidden_ND.astype(np.float64)
     n = len(hidden_ND64)
     gram_DD = hidden_ND64.T @ hidden_ND64 / n

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
@@ -20,7 +19,7 @@ class Pieces:
     offsets: Int64[np.ndarray, " O"]
 
     @classmethod
-    def from_lists(cls, pieces: Sequence[Sequence[int]]) -> Self:
+    def from_lists(cls, pieces: Sequence[Sequence[int]]) -> "Pieces":
         """Flatten one list of old ids a token; a list may be empty."""
         offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
         np.cumsum([len(p) for p in pieces], out=offsets[1:])
