@@ -115,3 +115,45 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_untied_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a head of its own; read only."""
     return _write_tiny_model(tmp_path_factory.mktemp("tiny") / "u", tied=False)
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path, tiny_model_folder: Path, small_corpus_texts: list[str]) -> dict:
+    """A whole run on the tiny model and 240 documents, as a run file holds it."""
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    for number, text in enumerate(small_corpus_texts):
+        (documents / f"{number:03d}.txt").write_text(text)
+    (tmp_path / "general.txt").write_text(" ".join(SENTENCES[:6]))
+    return {
+        "model": {"source": {"kind": "directory", "path": str(tiny_model_folder)}},
+        "corpus": {
+            "sources": [
+                {"kind": "files", "name": "documents", "paths": [f"{documents}/*.txt"]},
+                {
+                    "kind": "files",
+                    "name": "general",
+                    "paths": [f"{tmp_path}/general.txt"],
+                    "heldout_only": True,
+                    "suite": "general",
+                },
+            ],
+            "min_document_bytes": 20,
+            "duplicate_line_min_bytes": None,
+            "heldout_fraction": 0.1,
+        },
+        "tokenizer": {"method": "extend", "n_new_tokens": 64},
+        "embedding": {"initialiser": {"method": "composed", "direction_positions": 512}},
+        "pretraining": {
+            "phases": [{"trainable": "all", "budget": {"unit": "bytes", "amount": 12_000}}],
+            "sequence_length": 64,
+            "global_batch_tokens": 256,
+            "checkpoint_every_steps": 4,
+        },
+        "evaluation": {
+            "document_bytes": 128,
+            "suite_bytes": 3000,
+            "n_resamples": 100,
+            "generation": {"n_prompts": 1, "new_characters": 20},
+        },
+    }
