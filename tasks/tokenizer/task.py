@@ -39,7 +39,7 @@ def train_tokenizer(
     texts = _CountedTexts(_evenly(train, None, config.train_bytes), attempt)
     train_in_folder(attempt.folder, source, config, texts)
 
-    attempt.progress(1, 2, "describing the new tokenizer")
+    attempt.progress(1.0, 2.0, "describing the new tokenizer")
     described = describe_tokenizer(attempt.folder, source, config)
     write_table(attempt.folder / "vocabulary.parquet", described.vocabulary)
     write_table(attempt.folder / "merges.parquet", described.merges)
@@ -48,7 +48,7 @@ def train_tokenizer(
     sample = list(_evenly(held_out, HELDOUT_SUITE, config.report_bytes))
     old = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
     new = Tokenizer.from_file(str(attempt.folder / "tokenizer.json"))
-    attempt.progress(2, 2, "done")
+    attempt.progress(2.0, 2.0, "done")
     return {
         "method": config.method,
         **described.counts,
@@ -93,6 +93,6 @@ class _CountedTexts:
             self.n_documents += 1
             self.n_bytes += len(text.encode())
             if self.n_documents % 1000 == 0:
-                self._attempt.progress(0, 2, f"{self.n_bytes / 1e6:.0f} MB read")
+                self._attempt.progress(0.0, 2.0, f"{self.n_bytes / 1e6:.0f} MB read")
             yield text
-        self._attempt.progress(0, 2, f"{self.n_bytes / 1e6:.0f} MB read, learning merges")
+        self._attempt.progress(0.0, 2.0, f"{self.n_bytes / 1e6:.0f} MB read, learning merges")
