@@ -1,0 +1,163 @@
+"""Source files, local or in a bucket: listing, hashing once, and a local copy to read.
+
+An index in the local cache remembers the sha256 of (uri, size, mtime or etag), so that looking at
+an unchanged source again costs a listing and no reading. Losing the index costs time, nothing else.
+"""
+
+import glob
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from infra.downloads import download_folder
+from infra.errors import StoreError
+from infra.keys import file_sha256
+from infra.object_store import explain
+from infra.settings import get_settings
+
+_WILDCARDS = "*?["
+_SETTLED_SECONDS = 2.0
+"""A file changed more recently than this may change again within one tick of its clock."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file as it lies there now."""
+
+    uri: str
+    name: str
+    """Path below the part of the pattern that has no wildcard: the same wherever it lies."""
+    n_bytes: int
+    stamp: str
+    """Its mtime or etag."""
+
+
+def list_files(pattern: str) -> list[SourceFile]:
+    """Files that a path or glob matches, sorted by name; none when nothing is there."""
+    if "://" in pattern and not pattern.startswith("file://"):
+        return _list_remote(pattern)
+    local = os.path.expanduser(pattern.removeprefix("file://"))
+    base = _fixed_part(local)
+    found = [Path(name) for name in glob.glob(local, recursive=True, include_hidden=False)]
+    files = [_local_file(path, base) for path in found if path.is_file()]
+    return sorted(files, key=lambda file: file.name)
+
+
+def sha256_of(file: SourceFile) -> str:
+    """Hash of a listed file, from the index when it has not changed since."""
+    with _index() as index:
+        row = index.execute(
+            "SELECT sha256 FROM files WHERE uri = ? AND n_bytes = ? AND stamp = ?",
+            (file.uri, file.n_bytes, file.stamp),
+        ).fetchone()
+    if row is not None:
+        return row[0]
+    if "://" in file.uri:
+        sha256 = _keep_fetched(file.uri)
+        settled = True
+    else:
+        sha256 = file_sha256(Path(file.uri))
+        settled = time.time() - int(file.stamp) / 1e9 > _SETTLED_SECONDS
+    if settled:
+        with _index() as index:
+            index.execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                (file.uri, file.n_bytes, file.stamp, sha256),
+            )
+            index.commit()
+    return sha256
+
+
+def local_copy(uri: str, sha256: str) -> Path | None:
+    """A local path with exactly this content: the file itself, or a cached copy of a remote one.
+
+    Returns:
+        None when what lies at ``uri`` has gone or is no longer that content.
+    """
+    if "://" not in uri:
+        path = Path(uri)
+        if not path.is_file():
+            return None
+        return path if sha256_of(_local_file(path, path.parent)) == sha256 else None
+    folder = download_folder()
+    if (kept := folder.path_of(sha256)) is not None:
+        return kept
+    found = _keep_fetched(uri)
+    return folder.path_of(sha256) if found == sha256 else None
+
+
+def _fixed_part(pattern: str) -> Path:
+    parts = Path(pattern).parts
+    fixed = next((i for i, part in enumerate(parts) if any(w in part for w in _WILDCARDS)), None)
+    return Path(pattern).parent if fixed is None else Path(*parts[:fixed])
+
+
+def _local_file(path: Path, base: Path) -> SourceFile:
+    status = path.stat()
+    name = path.relative_to(base).as_posix()
+    return SourceFile(str(path.absolute()), name, status.st_size, str(status.st_mtime_ns))
+
+
+def _list_remote(pattern: str) -> list[SourceFile]:
+    with explain(pattern):
+        file_system, path = fsspec.core.url_to_fs(pattern, use_listings_cache=False)
+        try:
+            has_wildcard = any(w in path for w in _WILDCARDS)
+            found: dict[str, Any] = (
+                file_system.glob(path, detail=True)
+                if has_wildcard
+                else {path: file_system.info(path)}
+            )
+        except FileNotFoundError:
+            return []
+    base = _fixed_part(path).as_posix()
+    files = [
+        SourceFile(
+            file_system.unstrip_protocol(name),
+            Path(name).relative_to(base).as_posix(),
+            int(info["size"]),
+            str(info.get("ETag") or info.get("etag") or info.get("LastModified") or ""),
+        )
+        for name, info in found.items()
+        if info["type"] == "file"
+    ]
+    return sorted(files, key=lambda file: file.name)
+
+
+def _keep_fetched(uri: str) -> str:
+    """Copy a remote file into the download cache; returns its sha256."""
+    folder = get_settings().cache_dir / "downloads"
+    folder.mkdir(parents=True, exist_ok=True)
+    passing = folder / f"{secrets.token_hex(8)}.partial"
+    try:
+        with explain(uri):
+            file_system, path = fsspec.core.url_to_fs(uri)
+            file_system.get_file(path, str(passing))
+        return download_folder().put(passing)
+    finally:
+        passing.unlink(missing_ok=True)
+
+
+@contextmanager
+def _index() -> Iterator[sqlite3.Connection]:
+    path = get_settings().cache_dir / "source_files.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS files "
+                "(uri TEXT PRIMARY KEY, n_bytes INTEGER, stamp TEXT, sha256 TEXT)"
+            )
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"the index {path} cannot be used ({error}); delete it, it is made again."
+        ) from error
