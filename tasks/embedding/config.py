@@ -30,6 +30,8 @@ class Composed(StageConfig):
     """Hidden states sampled to find the direction along which every hidden state agrees."""
     direction_window_tokens: int = Field(default=256, gt=1)
     """Length of the text windows those hidden states are read from."""
+    max_direction_spread: float = Field(default=0.25, gt=0.0)
+    """Stop if along that direction hidden states agree no better than 1 +- this."""
     seen_count: float = Field(default=0.5, gt=0.0)
     """Added to the count of a token that occurs in the corpus."""
     unseen_count: float = Field(default=0.05, gt=0.0)

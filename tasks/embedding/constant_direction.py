@@ -15,8 +15,6 @@ from scipy.linalg import solve
 
 from tasks.shared.errors import InputError
 
-POOREST_SPREAD = 0.25
-
 
 class NoConstantDirectionError(InputError):
     """Hidden states of this model share no direction that could carry a bias."""
@@ -39,13 +37,17 @@ class ConstantDirection:
 
 
 def constant_direction(
-    hidden_ND: Float32[np.ndarray, "N D"], ridge: float, logit_scale: float = 1.0
+    hidden_ND: Float32[np.ndarray, "N D"],
+    ridge: float,
+    max_spread: float,
+    logit_scale: float = 1.0,
 ) -> ConstantDirection:
     """Find u with h.u close to 1 for all hidden states, scaled to mean 1.
 
     Args:
         hidden_ND: final hidden states of the source model.
         ridge: strength, as a multiple of the mean square of a hidden state's entries.
+        max_spread: standard deviation of h.u that still serves as a bias.
         logit_scale: what the model multiplies the head's output with.
 
     Raises:
@@ -65,10 +67,10 @@ def constant_direction(
     product_N = hidden_ND64 @ direction_D
     mean = float(product_N.mean())
     spread = float(product_N.std() / mean)
-    if spread > POOREST_SPREAD:
+    if spread > max_spread:
         raise NoConstantDirectionError(
-            f"over {n} hidden states the best constant direction gives 1 +- {spread:.3f}, more "
-            f"than {POOREST_SPREAD} off: this model has no bias and none can be built; use "
-            "initialiser method mean_of_pieces, or raise direction_positions."
+            f"over {n} hidden states the best constant direction gives 1 +- {spread:.3f}, off by "
+            f"more than {max_spread}: the model has no head bias and none can be built; use "
+            "initialiser method mean_of_pieces, or raise max_direction_spread and lose some."
         )
     return ConstantDirection(direction_D / (mean * logit_scale), 1.0 / logit_scale, spread)

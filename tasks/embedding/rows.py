@@ -36,8 +36,8 @@ class NewRows:
     head_bias: Float32[np.ndarray, " W"] | None
     mean_share: float = 1.0
     """What the mean of pieces is multiplied by in a new input row; the rest is composition."""
-    prior: Float64[np.ndarray, " W"] | None = None
-    """Logit offset of each head row, where the method has one."""
+    prior: Float64[np.ndarray, " T"] | None = None
+    """Logit offset of each token (padding has none), where the method has one."""
 
 
 def mean_rows(source: SourceRows, plan: RowPlan) -> NewRows:

@@ -128,7 +128,9 @@ def _bias_direction(
         windows,
         lambda done, total: attempt.progress(done, total, "windows read by the source model"),
     )
-    return constant_direction(hidden.states, method.direction_ridge, hidden.logit_scale)
+    return constant_direction(
+        hidden.states, method.direction_ridge, method.max_direction_spread, hidden.logit_scale
+    )
 
 
 def _sample_texts(corpus: Artifact, n_tokens: int, rng: np.random.Generator) -> list[str]:

@@ -18,7 +18,7 @@ def states(n: int = 400, width: int = 6, seed: int = 0) -> np.ndarray:
 
 
 def test_known_direction_is_found():
-    found = constant_direction(states(), ridge=1e-9)
+    found = constant_direction(states(), ridge=1e-9, max_spread=0.25)
     np.testing.assert_allclose(found.direction, [0, 0, 0, 0, 0, 0.5], atol=1e-6)
     assert found.spread < 1e-6
     assert found.bias_unit == 1.0
@@ -27,7 +27,7 @@ def test_known_direction_is_found():
 def test_agrees_with_least_squares():
     hidden_ND = states() + np.random.default_rng(1).normal(size=(400, 6), scale=0.1)
     hidden_ND = hidden_ND.astype(np.float32)
-    found = constant_direction(hidden_ND, ridge=1e-12)
+    found = constant_direction(hidden_ND, ridge=1e-12, max_spread=0.25)
     oracle_D = np.linalg.lstsq(hidden_ND.astype(np.float64), np.ones(400), rcond=None)[0]
     oracle_D /= (hidden_ND @ oracle_D).mean()
     np.testing.assert_allclose(found.direction, oracle_D, atol=1e-6)
@@ -35,7 +35,7 @@ def test_agrees_with_least_squares():
 
 
 def test_scaled_logits_need_a_smaller_step():
-    once, fourfold = (constant_direction(states(), 1e-9, scale) for scale in (1.0, 4.0))
+    once, fourfold = (constant_direction(states(), 1e-9, 0.25, scale) for scale in (1.0, 4.0))
     np.testing.assert_allclose(fourfold.direction, once.direction / 4)
     assert fourfold.bias_unit == 0.25
 
@@ -43,9 +43,9 @@ def test_scaled_logits_need_a_smaller_step():
 def test_states_without_a_common_direction_are_refused():
     hidden_ND = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
     with pytest.raises(NoConstantDirectionError, match="use initialiser method mean_of_pieces"):
-        constant_direction(hidden_ND, ridge=1e-3)
+        constant_direction(hidden_ND, ridge=1e-3, max_spread=0.25)
 
 
 def test_too_few_states_are_refused():
     with pytest.raises(TooFewStatesError, match="11 hidden states of width 6"):
-        constant_direction(states(11), ridge=1e-3)
+        constant_direction(states(11), ridge=1e-3, max_spread=0.25)
