@@ -104,14 +104,15 @@ def codec_of(file: TokenizerFile) -> Codec:
 
 
 def _space_stand_in(components: list[Json]) -> str | None:
-    """Find the character written for a space, in a metaspace or a replacement."""
+    """Find the character written for a space: a metaspace's, or one that replaces a space."""
     for component in components:
         if component.get("type") == "Metaspace":
             return str(component["replacement"])
+    for component in components:
         if component.get("type") == "Replace":
-            pair = (component.get("pattern", {}).get("String"), component.get("content"))
-            if " " in pair:
-                stand_in = pair[0] if pair[1] == " " else pair[1]
-                if stand_in:
-                    return str(stand_in)
+            pair = {component.get("pattern", {}).get("String"), component.get("content")}
+            stand_in = (pair - {" "}).pop() if " " in pair and len(pair) == 2 else None
+            # A rule such as line end -> space cleans text up and stands for nothing.
+            if stand_in and not stand_in.isspace():
+                return str(stand_in)
     return None

@@ -82,6 +82,8 @@ def carry_config(config: Json, source: TokenizerFile, kept: set[str]) -> Json:
     for name in _TOKEN_LISTS:
         if name in carried:
             carried[name] = _only(carried[name], kept)
+    # Some versions of transformers would otherwise take spaces out of decoded text.
+    carried.setdefault("clean_up_tokenization_spaces", False)
     # Classes named after a model rebuild its own normaliser; this one takes the file's word.
     carried["tokenizer_class"] = "PreTrainedTokenizerFast"
     return carried

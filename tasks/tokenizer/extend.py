@@ -48,7 +48,8 @@ def extend_tokenizer(
 
     Returns:
         The new ``tokenizer.json``. Only its vocabulary and merges differ; new ids follow the
-        largest old one, also where it belongs to an added token.
+        largest old one, also where it belongs to an added token; rows that the model holds
+        beyond its tokenizer are padding and get used first.
 
     Raises:
         UnsupportedSourceError: the source is not BPE.

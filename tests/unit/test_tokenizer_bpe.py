@@ -138,6 +138,7 @@ def test_the_config_drops_what_holds_for_old_ids(tiny_model_folder: Path):
         "model_max_length": 256,
         "eos_token": "<|im_end|>",
         "pad_token": "<|im_end|>",
+        "clean_up_tokenization_spaces": False,
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
 

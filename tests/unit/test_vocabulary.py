@@ -112,6 +112,18 @@ def test_sentencepiece_tokens_read_metaspace_and_byte_fallback(tmp_path: Path, b
     assert not vocabulary.is_byte_fallback(vocabulary.token_text.index("a"))
 
 
+def test_a_rule_that_cleans_up_text_is_no_metaspace(tmp_path: Path):
+    folder = sentencepiece_bpe(tmp_path)
+    parsed = json.loads((folder / "tokenizer.json").read_text())
+    parsed["normalizer"]["normalizers"] = [
+        {"type": "Replace", "pattern": {"String": "\n"}, "content": " "},
+        {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
+        *parsed["normalizer"]["normalizers"],
+    ]
+    (folder / "tokenizer.json").write_text(json.dumps(parsed))
+    assert bytes_of(read_vocabulary(folder), "▁a") == b" a"
+
+
 def test_a_word_piece_at_the_start_of_a_word_carries_its_space(tmp_path: Path):
     vocabulary = read_vocabulary(word_piece(tmp_path))
     assert vocabulary.token_bytes == (
