@@ -21,3 +21,7 @@ class UnsupportedHeadError(InputError):
 
 class DivergedError(InputError):
     """The loss or the gradient is no longer a number."""
+
+
+class TokensMismatchError(InputError):
+    """Token shards and model do not belong together."""

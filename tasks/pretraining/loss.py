@@ -6,9 +6,9 @@ DDP or FSDP2 wraps this module, so that its forward is the model's only use.
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from tasks.pretraining.errors import UnsupportedHeadError
+from tasks.pretraining.errors import SequenceLengthError, UnsupportedHeadError
 from tasks.pretraining.head_loss import LogitRule, head_nats
 from tasks.pretraining.packing import IGNORED
 
@@ -106,4 +106,18 @@ def check_loss(loss: CausalLoss) -> None:
             f"{type(model).__name__} gives {expected.item():.4f} nats on a probe by its own "
             f"logits and {found.item():.4f} packed: it changes its logits in a way unknown here or "
             "ignores position_ids; such an architecture cannot be trained yet."
+        )
+
+
+def check_sequence_length(config: PreTrainedConfig, sequence_length: int) -> None:
+    """Refuse sequences that the model has no positions for.
+
+    Raises:
+        SequenceLengthError: it names both lengths.
+    """
+    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and sequence_length > context:
+        raise SequenceLengthError(
+            f"sequence_length={sequence_length} is longer than the model's context of "
+            f"{context} tokens; take at most that."
         )

@@ -1,0 +1,290 @@
+"""Ray: workers for training, and tasks over shards on a cluster. No other file knows Ray.
+
+Without ``TOKGRAFT_RAY_ADDRESS`` a Ray of this machine is started for the call and ended with it.
+Ray's own storage holds nothing of value: its folder is temporary and goes with the run.
+"""
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from infra.errors import InfraError
+from infra.provenance import provenance
+from infra.settings import Settings
+
+Shard = TypeVar("Shard")
+Result = TypeVar("Result")
+Report = dict[str, Any]
+
+_POLL_SECONDS = 0.5
+_LOG = logging.getLogger(__name__)
+
+
+class WorkerFailedError(InfraError, RuntimeError):
+    """Training workers failed; the log has their traceback."""
+
+
+class VersionMismatchError(InfraError, RuntimeError):
+    """The cluster runs another version of the code than this process."""
+
+
+@dataclass(frozen=True)
+class WorkerPlace:
+    """What a worker function learns about itself."""
+
+    rank: int
+    world_size: int
+    device: str
+    report: Callable[[Report], None]
+    """Send a small record to the driver; later ones replace earlier ones that were not read."""
+
+
+WorkerFunction = Callable[[dict[str, Any], WorkerPlace], None]
+
+
+def run_training(
+    worker: WorkerFunction,
+    payload: dict[str, Any],
+    settings: Settings,
+    name: str,
+    on_report: Callable[[Report], None],
+    final_errors: tuple[type[Exception], ...] = (),
+) -> None:
+    """Run a function on all training workers at once, until it returns on every one.
+
+    Lost workers are replaced and the function is called again; it must go on by itself from what
+    it saved.
+
+    Args:
+        worker: a module-level function of an installed module.
+        payload: plain values, the same for every worker.
+        settings: workers, devices, cluster.
+        name: unique for this try; Ray would take up an older run of the same name.
+        on_report: hears rank 0's reports, in a thread of this process.
+        final_errors: errors that trying again would only repeat, on all workers alike; they pass
+            through unchanged.
+
+    Raises:
+        WorkerFailedError: workers failed more often than settings allow.
+    """
+    with _connected(settings), tempfile.TemporaryDirectory(prefix="tokgraft-ray-") as scratch:
+        import ray
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.v2.api.config import LoggingConfig
+        from ray.train.v2.api.exceptions import TrainingFailedError
+
+        on_gpu = _on_gpu(settings)
+        board: Any = ray.remote(num_cpus=0)(_Board).remote()  # pyright: ignore[reportFunctionMemberAccess]
+        trainer = TorchTrainer(
+            _on_worker,
+            train_loop_config={
+                "worker": worker,
+                "payload": payload,
+                "board": board,
+                "final_errors": final_errors,
+                "n_threads": settings.n_threads,
+                "device": "cuda" if on_gpu else "cpu",
+            },
+            torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=settings.world_size,
+                use_gpu=on_gpu,
+                resources_per_worker={"CPU": 1, **({"GPU": 1} if on_gpu else {})},
+            ),
+            run_config=RunConfig(
+                name=name,
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=settings.max_worker_failures),
+                logging_config=LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        with _polling(board, on_report):
+            try:
+                trainer.fit()
+            except TrainingFailedError as error:
+                _raise_cause(error)
+            failure: Exception | None = _fetch(board.failure.remote())
+            if failure is not None:
+                raise failure
+
+
+def map_on_cluster(
+    fn: Callable[[Shard], Result], shards: Sequence[Shard], settings: Settings
+) -> Iterator[Result]:
+    """Apply ``fn`` to every shard as Ray tasks; results in the order of ``shards``."""
+    with _connected(settings):
+        import ray
+
+        remote = ray.remote(fn)
+        yield from map(ray.get, [remote.remote(shard) for shard in shards])
+
+
+def _on_worker(job: Mapping[str, Any]) -> None:
+    """What Ray calls in every worker process."""
+    import ray
+    import ray.train
+    import torch
+
+    context = ray.train.get_context()
+    world_size = context.get_world_size()
+    n_local = context.get_local_world_size()
+    torch.set_num_threads(job["n_threads"] or max(1, (os.cpu_count() or 1) // n_local))
+    device = f"cuda:{torch.cuda.current_device()}" if job["device"] == "cuda" else "cpu"
+
+    def report(record: Report) -> None:
+        job["board"].post.remote(record)
+
+    place = WorkerPlace(context.get_world_rank(), world_size, device, report)
+    try:
+        job["worker"](job["payload"], place)
+    except job["final_errors"] as error:
+        # Returning tells Ray not to start the workers again.
+        ray.get(job["board"].fail.remote(error))
+
+
+class _Board:
+    """Actor between workers and driver: the newest report, and an error that ends the run."""
+
+    def __init__(self) -> None:
+        self._newest: Report | None = None
+        self._failure: Exception | None = None
+
+    def post(self, record: Report) -> None:
+        self._newest = record
+
+    def take(self) -> Report | None:
+        newest, self._newest = self._newest, None
+        return newest
+
+    def fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+
+    def failure(self) -> Exception | None:
+        return self._failure
+
+
+def _fetch(reference: Any) -> Any:
+    """What a reference stands for; Ray's own stubs get the type wrong for actors' methods."""
+    import ray
+
+    return ray.get(reference)
+
+
+@contextmanager
+def _polling(board: Any, on_report: Callable[[Report], None]) -> Generator[None]:
+    """Fetch reports while the block runs, and once more at its end."""
+    stop = threading.Event()
+
+    def fetch() -> None:
+        record: Report | None = _fetch(board.take.remote())
+        if record is not None:
+            on_report(record)
+
+    def poll() -> None:
+        while not stop.wait(_POLL_SECONDS):
+            fetch()
+
+    thread = threading.Thread(target=poll, daemon=True, name="training-reports")
+    thread.start()
+    try:
+        yield
+        fetch()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _raise_cause(error: Exception) -> NoReturn:
+    """One error instead of Ray's layers: our own, or one line with the rest in the log."""
+    failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
+    for rank, failure in sorted(failures.items()):
+        cause = _innermost(failure)
+        if isinstance(cause, InfraError):
+            raise cause from None
+        _LOG.error("training worker %d failed:\n%s", rank, failure)
+    first = _innermost(failures[min(failures)]) if failures else error
+    raise WorkerFailedError(
+        f"{len(failures) or 'all'} training workers failed, first with {type(first).__name__}: "
+        f"{' '.join(str(first).split())[:300]}. The traceback is in the log; the same command goes "
+        "on from the last checkpoint."
+    ) from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that the worker function raised, below Ray's wrappers."""
+    while True:
+        inner = getattr(error, "cause", None) or getattr(error, "_base_exc", None)
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
+
+
+def _on_gpu(settings: Settings) -> bool:
+    if settings.device != "auto":
+        return settings.device == "cuda"
+    import ray
+
+    return float(ray.cluster_resources().get("GPU", 0)) >= settings.world_size
+
+
+@contextmanager
+def _connected(settings: Settings) -> Generator[None]:
+    """A Ray to work with: the cluster that settings name, or one of this machine's own."""
+    # Ray's nag about accelerator variables is a warning on every start; the new rule is fine here.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    common: dict[str, Any] = {
+        "log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True,
+        "namespace": "tokgraft",
+    }  # fmt: skip
+    try:
+        if settings.ray_address is None:
+            cpus = max(os.cpu_count() or 1, settings.world_size + 1)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=True, **common)
+        else:
+            ray.init(address=settings.ray_address, runtime_env=_code_for_cluster(), **common)
+            _refuse_other_versions()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _code_for_cluster() -> dict[str, Any]:
+    """A checkout travels with the driver; an installed wheel must be installed on every node."""
+    folder = Path(__file__).resolve().parents[1]
+    settings = {k: v for k, v in os.environ.items() if k.startswith("TOKGRAFT_")}
+    environment: dict[str, Any] = {"env_vars": settings}
+    if (folder / "pyproject.toml").exists():
+        environment["py_modules"] = [str(folder / name) for name in ("tasks", "infra")]
+    return environment
+
+
+def _refuse_other_versions() -> None:
+    import ray
+
+    here = _versions()
+    there = ray.get(ray.remote(num_cpus=0)(_versions).remote())
+    if here != there:
+        raise VersionMismatchError(
+            f"this process runs {here}, the cluster {there}; install the same wheel on both."
+        )
+
+
+def _versions() -> dict[str, str | None]:
+    facts = provenance()
+    names = ("tokgraft", "torch", "transformers", "safetensors")
+    versions: dict[str, str | None] = {name: facts["packages"].get(name) for name in names}
+    versions["python"] = facts["python"]
+    return versions
