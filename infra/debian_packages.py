@@ -5,7 +5,7 @@ import json
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ def members(package: Path, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 @contextmanager
-def _apt(languages: Sequence[str]) -> Iterator[PrivateApt]:
+def _apt(languages: Sequence[str]) -> Generator[PrivateApt]:
     """APT on a fresh folder: a stale list of yesterday would answer for today."""
     with tempfile.TemporaryDirectory(prefix="tokgraft-apt-") as folder:
         yield PrivateApt(Path(folder), languages)

@@ -9,7 +9,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,29 +51,45 @@ def list_files(pattern: str) -> list[SourceFile]:
     return sorted(files, key=lambda file: file.name)
 
 
-def sha256_of(file: SourceFile) -> str:
-    """Hash of a listed file, from the index when it has not changed since."""
+def sha256_of_all(files: Sequence[SourceFile]) -> list[str]:
+    """Hashes of listed files, from the index where they have not changed since."""
     with _index() as index:
-        row = index.execute(
-            "SELECT sha256 FROM files WHERE uri = ? AND n_bytes = ? AND stamp = ?",
-            (file.uri, file.n_bytes, file.stamp),
-        ).fetchone()
-    if row is not None:
-        return row[0]
-    if "://" in file.uri:
-        sha256 = _keep_fetched(file.uri)
-        settled = True
-    else:
-        sha256 = file_sha256(Path(file.uri))
-        settled = time.time() - int(file.stamp) / 1e9 > _SETTLED_SECONDS
-    if settled:
+        known = {file: _known(index, file) for file in files}
+    found = {file: sha256 or _read_sha256(file) for file, sha256 in known.items()}
+    fresh = [f for f in files if known[f] is None and _is_settled(f)]
+    if fresh:
         with _index() as index:
-            index.execute(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                (file.uri, file.n_bytes, file.stamp, sha256),
-            )
-            index.commit()
-    return sha256
+            rows = [(f.uri, f.n_bytes, f.stamp, found[f]) for f in fresh]
+            index.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+    return [found[file] for file in files]
+
+
+def _known(index: sqlite3.Connection, file: SourceFile) -> str | None:
+    query = "SELECT sha256 FROM files WHERE uri = ? AND n_bytes = ? AND stamp = ?"
+    row = index.execute(query, (file.uri, file.n_bytes, file.stamp)).fetchone()
+    if row is None or (_is_remote(file.uri) and download_folder().path_of(row[0]) is None):
+        return None
+    return row[0]
+
+
+def _read_sha256(file: SourceFile) -> str:
+    return _keep_fetched(file.uri) if _is_remote(file.uri) else _local_sha256(file.uri)
+
+
+def _is_settled(file: SourceFile) -> bool:
+    """Whether (uri, size, stamp) will keep naming this content."""
+    if _is_remote(file.uri):
+        return bool(file.stamp)
+    return time.time() - int(file.stamp) / 1e9 > _SETTLED_SECONDS
+
+
+def _is_remote(uri: str) -> bool:
+    return "://" in uri
+
+
+def _local_sha256(path: str) -> str:
+    with explain(path):
+        return file_sha256(Path(path))
 
 
 def local_copy(uri: str, sha256: str) -> Path | None:
@@ -82,11 +98,11 @@ def local_copy(uri: str, sha256: str) -> Path | None:
     Returns:
         None when what lies at ``uri`` has gone or is no longer that content.
     """
-    if "://" not in uri:
+    if not _is_remote(uri):
         path = Path(uri)
         if not path.is_file():
             return None
-        return path if sha256_of(_local_file(path, path.parent)) == sha256 else None
+        return path if sha256_of_all([_local_file(path, path.parent)]) == [sha256] else None
     folder = download_folder()
     if (kept := folder.path_of(sha256)) is not None:
         return kept
@@ -147,7 +163,7 @@ def _keep_fetched(uri: str) -> str:
 
 
 @contextmanager
-def _index() -> Iterator[sqlite3.Connection]:
+def _index() -> Generator[sqlite3.Connection]:
     path = get_settings().cache_dir / "source_files.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -157,6 +173,7 @@ def _index() -> Iterator[sqlite3.Connection]:
                 "(uri TEXT PRIMARY KEY, n_bytes INTEGER, stamp TEXT, sha256 TEXT)"
             )
             yield connection
+            connection.commit()
     except sqlite3.DatabaseError as error:
         raise StoreError(
             f"the index {path} cannot be used ({error}); delete it, it is made again."

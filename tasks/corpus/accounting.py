@@ -111,7 +111,7 @@ def check(table: pa.Table, config: CorpusConfig) -> None:
             )
 
 
-def summarise(table: pa.Table) -> dict[str, int]:
+def summarise(table: pa.Table) -> dict[str, int | float | str | bool | None]:
     """Bytes and documents by rule over all sources."""
     n_bytes: Counter[str] = Counter()
     n_documents: Counter[str] = Counter()
@@ -119,4 +119,4 @@ def summarise(table: pa.Table) -> dict[str, int]:
         n_bytes[row["rule"]] += row["n_bytes"]
         n_documents[row["rule"]] += row["n_documents"]
     documents = {f"{rule}_documents": n_documents[rule] for rule in ("kept_train", "kept_heldout")}
-    return documents | {f"{rule}_bytes": count for rule, count in n_bytes.items()}
+    return {**documents, **{f"{rule}_bytes": count for rule, count in n_bytes.items()}}

@@ -60,7 +60,7 @@ def format_of(name: str) -> str:
     return _BY_SUFFIX[suffix]
 
 
-def uncompressed(name: str, file: IO[bytes]) -> IO[bytes]:
+def uncompressed(name: str, file: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     """The file's content, unpacked when its name ends in ``.gz``."""
     return gzip.open(file) if name.endswith(".gz") else file
 

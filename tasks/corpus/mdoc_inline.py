@@ -18,8 +18,10 @@ _PLAIN_NAMES = (
     "Ar Pa Ev Cm Em Sy Va Vt Fa Ft Dv Er Ic Tn An Ad Ms Sx Lk No Li Xo Xc Cd Fc Ap St Lb Es"
 )
 _PLAIN = frozenset(_PLAIN_NAMES.split())
-_SYSTEMS = {"Ux": "UNIX", "Bx": "BSD", "At": "AT&T UNIX"}
-_SYSTEMS |= {"Fx": "FreeBSD", "Nx": "NetBSD", "Ox": "OpenBSD"}
+_SYSTEMS = {
+    **{"Ux": "UNIX", "Bx": "BSD", "At": "AT&T UNIX"},
+    **{"Fx": "FreeBSD", "Nx": "NetBSD", "Ox": "OpenBSD"},
+}
 _CLOSING = frozenset(".,:;)]?!")
 _OPENING = frozenset("([")
 _DEFAULT_ARGUMENT = "file ..."

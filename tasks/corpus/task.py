@@ -13,7 +13,7 @@ from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.debian_packages import TRANSLATION, DebianFile, fetch_again, resolve
 from infra.parallel import map_shards
 from infra.parquet import read_table, write_table
-from infra.source_files import SourceFile, list_files, local_copy, sha256_of
+from infra.source_files import SourceFile, list_files, local_copy, sha256_of_all
 from tasks.corpus.config import (
     CorpusConfig,
     DebianPackages,
@@ -103,8 +103,10 @@ def _packages(config: CorpusConfig, *, again: bool) -> list[DebianFile]:
 
 def _locked(source: Source, packages: Sequence[DebianFile]) -> Iterator[_Locked]:
     if not isinstance(source, DebianPackages):
-        for file, format in _listed(source):
-            yield ("text", file.name, format, "", sha256_of(file), file.n_bytes, file.uri)
+        listed = list(_listed(source))
+        hashes = sha256_of_all([file for file, _ in listed])
+        for (file, format), sha256 in zip(listed, hashes, strict=True):
+            yield ("text", file.name, format, "", sha256, file.n_bytes, file.uri)
         return
     for file in packages:
         wanted = {"text": source.packages, "english": source.english_edition}

@@ -32,6 +32,9 @@ _DROPPED = ", ".join(f"{_FURNITURE_TAGS} {_FURNITURE_CLASSES}".split())
 _INVISIBLE = str.maketrans("", "", "\u00ad\u200b\u200c\u2060\ufeff")
 _CELL_MARK = "\ue000"
 """Private use: survives the collapsing of white space."""
+_OUTER_MARKS = re.compile(rf"^(?: ?{_CELL_MARK} ?)+|(?: ?{_CELL_MARK} ?)+$", re.MULTILINE)
+_INNER_MARKS = re.compile(rf"(?: ?{_CELL_MARK} ?)+")
+_BLANK_LINES = re.compile(r"^\s*\n", re.MULTILINE)
 _MALLARD_TITLE = re.compile(r"<(/?)title\b")
 
 
@@ -44,8 +47,8 @@ def html_text(source: str) -> str:
         node.decompose()
     blocks = TextBlocks()
     _walk(tree.body, blocks)
-    text = blocks.finish().translate(_INVISIBLE)
-    return text.replace(f" {_CELL_MARK} ", "  ").replace(_CELL_MARK, "")
+    text = _OUTER_MARKS.sub("", blocks.finish().translate(_INVISIBLE))
+    return _BLANK_LINES.sub("", _INNER_MARKS.sub("  ", text))
 
 
 def mallard_text(source: str) -> str:
