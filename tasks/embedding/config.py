@@ -49,5 +49,3 @@ class EmbeddingConfig(StageConfig):
     """New special token -> old special token whose rows it takes, beyond role and equal text."""
     fallback: Literal["mean", "error"] = "error"
     """What to do with a token the source cannot cover: the mean of all old rows, or stop."""
-    pad_rows_to_multiple_of: int = Field(default=1, gt=0)
-    """Round the number of rows up to this multiple; 1 pads nothing."""

@@ -26,28 +26,25 @@ def describe(
     """
     copied_W = plan.are("copied", "special_role", "special_text")
     new_W = plan.are("new")
-    made_W = np.append(~copied_W, np.ones(len(rows.input) - len(copied_W), bool))
-    check_rows("input", rows.input, made_W)
-    twins = find_duplicates(rows.input[: len(new_W)], plan.pieces, new_W)
+    check_rows("input", rows.input, ~copied_W)
+    twins = find_duplicates(rows.input, plan.pieces, new_W)
     summary: dict[str, int | float | str | bool | None] = {
         "n_rows": len(rows.input),
         "n_copied": int(copied_W.sum()),
         "n_initialised": int(new_W.sum()),
         "n_fallback": int(plan.are("uncovered").sum()),
         "n_unassigned": int(plan.are("unassigned").sum()),
-        "n_padding": len(rows.input) - len(plan.kinds),
         "tied": rows.head is None,
         "untied": old.tied and rows.head is not None,
         "n_equal_rows": twins.explained,
         "n_unexplained_equal_rows": len(twins.unexplained),
         "median_norm_source": _median_norm(old.input),
-        "median_norm_new": _median_norm(rows.input[: len(new_W)][new_W]),
+        "median_norm_new": _median_norm(rows.input[new_W]),
     }
     if rows.head is not None:
-        check_rows("head", rows.head, made_W)
-        head_WD = rows.head[: len(new_W)]
-        bias_W = rows.head_bias
-        seen_WD = head_WD if bias_W is None else np.column_stack([head_WD, bias_W[: len(new_W)]])
+        check_rows("head", rows.head, ~copied_W)
+        head_WD, bias_W = rows.head, rows.head_bias
+        seen_WD = head_WD if bias_W is None else np.column_stack([head_WD, bias_W])
         head_twins = find_duplicates(seen_WD, plan.pieces, new_W)
         summary["n_equal_head_rows"] = head_twins.explained + len(head_twins.unexplained)
         summary["median_norm_new_head"] = _median_norm(head_WD[new_W])

@@ -46,7 +46,6 @@ def _table(
     part: Part, plan: RowPlan, rows: NewRows, target: Vocabulary, source: Vocabulary
 ) -> pa.Table:
     n_rows = len(rows.input)
-    n_padding = n_rows - len(plan.kinds)
     has_prior = part == "head" and rows.prior is not None
     lengths_W = plan.pieces.lengths
     if has_prior:
@@ -57,14 +56,13 @@ def _table(
         ids_P = plan.pieces.ids
         share_W = np.where(plan.are("new"), rows.mean_share, 1.0)
         weights_P = np.repeat(share_W / np.maximum(lengths_W, 1), lengths_W).astype(np.float32)
-    lengths = np.append(lengths_W, np.zeros(n_padding, np.int64))
-    offsets = pa.array(np.append(0, np.cumsum(lengths)).astype(np.int32))
+    offsets = pa.array(np.append(0, np.cumsum(lengths_W)).astype(np.int32))
     methods, notes = zip(
         *(_explain(part, i, plan, rows, target, source) for i in range(n_rows)), strict=True
     )
     columns = [
         pa.array(np.arange(n_rows, dtype=np.int32)),
-        pa.array([*target.token_bytes, *[None] * n_padding], pa.binary()),
+        pa.array(target.token_bytes, pa.binary()),
         pa.array([part] * n_rows),
         pa.array(methods),
         pa.ListArray.from_arrays(offsets, pa.array(ids_P)),
@@ -78,8 +76,6 @@ def _explain(
     part: Part, token: int, plan: RowPlan, rows: NewRows, target: Vocabulary, source: Vocabulary
 ) -> tuple[str, str]:
     """Name the method of one row and say in words what ids and weights leave out."""
-    if token >= len(plan.kinds):
-        return "padding", "no token; mean of all new rows"
     kind, prior_W = plan.kinds[token], rows.prior
     if kind == "unassigned":
         return "fallback", f"no token has this id; {MEAN_OF_ALL}"

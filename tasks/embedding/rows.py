@@ -36,8 +36,8 @@ class NewRows:
     head_bias: Float32[np.ndarray, " W"] | None
     mean_share: float = 1.0
     """What the mean of pieces is multiplied by in a new input row; the rest is composition."""
-    prior: Float64[np.ndarray, " T"] | None = None
-    """Logit offset of each token (padding has none), where the method has one."""
+    prior: Float64[np.ndarray, " W"] | None = None
+    """Logit offset of each head row, where the method has one."""
 
 
 def mean_rows(source: SourceRows, plan: RowPlan) -> NewRows:
@@ -116,26 +116,3 @@ def _mean_or_fallback(
     rows_WC[covered_W] = mean_of_pieces(source_VD, plan.pieces.select(covered_W))
     rows_WC[~covered_W] = source_VD.mean(axis=0, dtype=np.float64)
     return rows_WC
-
-
-def pad_rows(rows: NewRows, multiple_of: int) -> NewRows:
-    """Append rows without a token up to a multiple: means of all rows.
-
-    A mean row's logit is the mean of all logits, so it never wins.
-    """
-    missing = -len(rows.input) % multiple_of
-    if not missing:
-        return rows
-    bias_W = rows.head_bias
-
-    def padded(rows_WD: Float32[np.ndarray, "W D"]) -> Float32[np.ndarray, "X D"]:
-        mean_D = rows_WD.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return np.concatenate([rows_WD, np.tile(mean_D, (missing, 1))])
-
-    return NewRows(
-        padded(rows.input),
-        None if rows.head is None else padded(rows.head),
-        None if bias_W is None else padded(bias_W[:, None])[:, 0],
-        rows.mean_share,
-        rows.prior,
-    )

@@ -35,7 +35,7 @@ def initialise_embeddings(
 ) -> Summary:
     """Read old rows, make rows for every new token, write them and where each comes from."""
     from tasks.embedding.row_plan import plan_rows
-    from tasks.embedding.rows import mean_rows, pad_rows
+    from tasks.embedding.rows import mean_rows
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import Segmenter, read_vocabulary
 
@@ -55,7 +55,6 @@ def initialise_embeddings(
         rows = _composed(method, old, plan, vocabularies, tokens, found)
     else:
         rows = mean_rows(old, plan)
-    rows = pad_rows(rows, config.pad_rows_to_multiple_of)
     return _write(attempt.folder, rows, old, plan, vocabularies, names) | measured
 
 
@@ -126,7 +125,9 @@ def _bias_direction(
     hidden = read_hidden_states(
         load_causal_lm(model_folder, torch.float32, device),
         windows,
-        lambda done, total: attempt.progress(done, total, "windows read by the source model"),
+        lambda done, total: attempt.progress(
+            float(done), float(total), "windows read by the source model"
+        ),
     )
     return constant_direction(
         hidden.states, method.direction_ridge, method.max_direction_spread, hidden.logit_scale
@@ -179,7 +180,6 @@ def _write(
         "tie_word_embeddings": rows.head is None,
         "untied_by_method": summary["untied"],
         "n_rows": len(rows.input),
-        "n_tokens": len(plan.kinds),
         "source_names": asdict(names),
     }
     (folder / "embedding.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

@@ -10,7 +10,7 @@ from tasks.embedding.description import describe
 from tasks.embedding.lineage import lineage_tables
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.row_plan import RowPlan, plan_rows
-from tasks.embedding.rows import NewRows, SourceRows, composed_rows, mean_rows, pad_rows
+from tasks.embedding.rows import NewRows, SourceRows, composed_rows, mean_rows
 from tasks.shared.vocabulary import UncoverableTokenError, UnknownTokenError, Vocabulary
 
 WIDTH = 6
@@ -194,14 +194,6 @@ def test_uncovered_and_unassigned_ids_get_the_mean_row():
     assert describe(rows, old, plan)["n_fallback"] == 1
 
 
-def test_padding_never_wins():
-    rows = pad_rows(mean_rows(source_rows(), plan_for(EXTENDED)), 8)
-    assert rows.head is not None
-    assert len(rows.input) == len(rows.head) == 16
-    logits = hidden_states(200) @ rows.head.T
-    assert (logits.argmax(axis=1) < len(EXTENDED)).all()
-
-
 def test_lineage_rebuilds_the_mean():
     old, plan = source_rows(), plan_for(EXTENDED)
     rows = mean_rows(old, plan)
@@ -221,14 +213,13 @@ def test_lineage_rebuilds_the_mean():
 
 def test_lineage_names_methods_and_priors():
     plan = plan_for(EXTENDED)
-    rows = pad_rows(composed(source_rows(tied=True), EXTENDED, COUNTS), 12)
+    rows = composed(source_rows(tied=True), EXTENDED, COUNTS)
     tables = lineage_tables(plan, rows, SOURCE, EXTENDED)
     tops, heads = (table.to_pylist() for table in tables)
     assert [r["method"] for r in tops] == [
         "special_text",
         *["copied"] * 6,
         *["composed"] * 4,
-        "padding",
     ]
     assert heads[0]["method"] == "special_text"
     assert heads[7]["method"] == "prefix_prior"

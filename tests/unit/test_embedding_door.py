@@ -1,0 +1,187 @@
+"""The embedding stage on a real tiny model, from artifacts to artifacts."""
+
+import json
+import shutil
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from bpe_continue import continue_training
+from safetensors.torch import load_file
+from tokenizers import AddedToken, Tokenizer
+
+from infra.artifacts import Artifact, open_artifact
+from infra.parquet import read_table, write_table
+from infra.stages import StageCall, run_call
+from tasks.embedding.config import Composed, EmbeddingConfig, MeanOfPieces
+from tasks.embedding.constant_direction import NoConstantDirectionError
+from tasks.embedding.prefix_prior import CountsError
+from tasks.embedding.task import initialise_embeddings
+from tasks.shared.vocabulary import UncoverableTokenError
+
+MEAN = EmbeddingConfig(initialiser=MeanOfPieces())
+# A random model's hidden states agree on nothing; here only the path counts.
+COMPOSED = EmbeddingConfig(
+    initialiser=Composed(
+        direction_positions=512, direction_window_tokens=32, max_direction_spread=1e6
+    )
+)
+
+NUMBERS = count()
+
+
+def artifact_of(stage: str, write: Callable[[Path], None]) -> Artifact:
+    def body(attempt):
+        write(attempt.folder)
+        return {}
+
+    call = StageCall(stage, 1, {"number": next(NUMBERS)}, ())
+    return run_call(call, 1, body, lambda done, total, text: None)
+
+
+class Inputs:
+    """Artifacts the stage reads, made of a model folder and a tokenizer."""
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer, texts: list[str]) -> None:
+        self.folder = folder
+        self.n_tokens = tokenizer.get_vocab_size()
+        counts = np.zeros(self.n_tokens, np.int64)
+        for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
+            counts += np.bincount(encoding.ids, minlength=self.n_tokens)
+        table = pa.table({"id": np.arange(self.n_tokens, dtype=np.int32), "count": counts})
+        corpus = pa.table({"text": texts, "n_bytes": [len(t.encode()) for t in texts]})
+
+        def write_tokenizer(place: Path) -> None:
+            tokenizer.save(str(place / "tokenizer.json"))
+            shutil.copy(folder / "tokenizer_config.json", place)
+
+        self.model = artifact_of("model", lambda p: shutil.copytree(folder, p, dirs_exist_ok=True))
+        self.tokenizer = artifact_of("tokenizer", write_tokenizer)
+        self.tokens = artifact_of("tokens", lambda p: write_table(p / "counts.parquet", table))
+        self.corpus = artifact_of(
+            "corpus", lambda p: write_table(p / "train-00000.parquet", corpus)
+        )
+
+    def initialise(self, config: EmbeddingConfig) -> Artifact:
+        return initialise_embeddings(config, self.model, self.tokenizer, self.tokens, self.corpus)
+
+
+def rows_of(artifact: Artifact) -> tuple[dict[str, torch.Tensor], dict]:
+    folder = open_artifact(artifact)
+    record = json.loads((folder / "embedding.json").read_text())
+    return load_file(folder / "embeddings.safetensors"), record
+
+
+def old_rows(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def extended(folder: Path, texts: list[str], n_new: int = 60) -> Tokenizer:
+    base = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return continue_training(
+        base, vocab_size=base.get_vocab_size() + n_new, texts=texts, show_progress=False
+    )
+
+
+@pytest.mark.parametrize("config", [MEAN, COMPOSED], ids=["mean", "composed"])
+def test_same_tokenizer_changes_no_bit(
+    config: EmbeddingConfig, tiny_untied_model_folder: Path, small_corpus_texts: list[str]
+):
+    tokenizer = Tokenizer.from_file(str(tiny_untied_model_folder / "tokenizer.json"))
+    artifact = Inputs(tiny_untied_model_folder, tokenizer, small_corpus_texts).initialise(config)
+    rows, record = rows_of(artifact)
+    old = old_rows(tiny_untied_model_folder)
+    assert torch.equal(rows["input_rows"], old["model.embed_tokens.weight"])
+    assert torch.equal(rows["head_rows"], old["lm_head.weight"])
+    assert record["tie_word_embeddings"] is record["untied_by_method"] is False
+    assert artifact.summary["n_initialised"] == 0
+
+
+def test_mean_keeps_a_tied_model_tied(tiny_model_folder: Path, small_corpus_texts: list[str]):
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    artifact = Inputs(tiny_model_folder, tokenizer, small_corpus_texts).initialise(MEAN)
+    rows, record = rows_of(artifact)
+    old = old_rows(tiny_model_folder)["model.embed_tokens.weight"]
+    assert set(rows) == {"input_rows"}
+    assert record["tie_word_embeddings"] is True
+    assert torch.equal(rows["input_rows"][: len(old)], old)
+    assert (artifact.summary["n_copied"], artifact.summary["n_initialised"]) == (len(old), 60)
+    lineage = read_table(open_artifact(artifact) / "lineage.parquet").to_pylist()
+    for row in lineage:
+        assert sum(row["weights"]) == pytest.approx(1.0, abs=1e-6)
+        rebuilt = torch.tensor(row["weights"]) @ old[row["source_ids"]]
+        torch.testing.assert_close(rows["input_rows"][row["id"]], rebuilt, atol=1e-6, rtol=0)
+
+
+def test_composed_unties_a_tied_model_and_repeats_itself(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts)
+    artifact = inputs.initialise(COMPOSED)
+    rows, record = rows_of(artifact)
+    old = old_rows(tiny_model_folder)["model.embed_tokens.weight"]
+    assert record["untied_by_method"] is artifact.summary["untied"] is True
+    assert record["tie_word_embeddings"] is False
+    assert rows["input_rows"].shape == rows["head_rows"].shape == (inputs.n_tokens, 32)
+    assert torch.equal(rows["input_rows"][: len(old)], old)
+    assert rows["input_rows"].dtype == torch.float32
+    lineage = read_table(open_artifact(artifact) / "lineage.parquet")
+    assert lineage["part"].to_pylist() == ["input"] * inputs.n_tokens + ["head"] * inputs.n_tokens
+    assert set(lineage["method"].to_pylist()) >= {"copied", "composed", "prefix_prior"}
+
+    again = artifact_of_second_run(inputs)
+    assert again.uri != artifact.uri
+    assert again.digest == artifact.digest
+
+
+def artifact_of_second_run(inputs: Inputs) -> Artifact:
+    """Another key, the same rows: an override that changes nothing."""
+    config = COMPOSED.model_copy(update={"special_tokens": {"<|im_end|>": "<|im_end|>"}})
+    return inputs.initialise(config)
+
+
+def test_random_model_has_no_constant_direction(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    config = EmbeddingConfig(initialiser=Composed(max_direction_spread=1e-6))
+    with pytest.raises(NoConstantDirectionError, match="mean_of_pieces"):
+        Inputs(tiny_model_folder, tokenizer, small_corpus_texts).initialise(config)
+
+
+def test_new_special_token_needs_a_word_from_the_config(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    tokenizer = Tokenizer.from_file(str(tiny_model_folder / "tokenizer.json"))
+    tokenizer.add_special_tokens([AddedToken("<|tool|>", special=True)])
+    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts)
+    with pytest.raises(UncoverableTokenError, match=r"<\|tool\|>"):
+        inputs.initialise(MEAN)
+
+    filled = inputs.initialise(MEAN.model_copy(update={"fallback": "mean"}))
+    assert filled.summary["n_fallback"] == 1
+    last = read_table(open_artifact(filled) / "lineage.parquet").to_pylist()[-1]
+    assert last["method"] == "fallback"
+
+    mapped = inputs.initialise(
+        MEAN.model_copy(update={"special_tokens": {"<|tool|>": "<|im_end|>"}})
+    )
+    rows, _ = rows_of(mapped)
+    assert torch.equal(rows["input_rows"][-1], rows["input_rows"][2])
+
+
+def test_counts_of_another_tokenizer_are_refused(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    small = Tokenizer.from_file(str(tiny_model_folder / "tokenizer.json"))
+    wrong = Inputs(tiny_model_folder, small, small_corpus_texts[:20])
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts[20:])
+    inputs.tokens = wrong.tokens
+    with pytest.raises(CountsError, match="make the token shards with this tokenizer"):
+        inputs.initialise(COMPOSED)
