@@ -18,6 +18,10 @@ from tasks.shared.errors import InputError
 COMPARED_SCHEMA = pa.schema([pa.field("model", pa.string()), *METRIC_SCHEMA])
 
 
+ARM_TABLES = ("metrics", "documents", "continuations", "timings")
+"""Files of a measured model, in the order of ``Arm``."""
+
+
 class NotComparableError(InputError):
     """Two models were not measured on the same texts."""
 

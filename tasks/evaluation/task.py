@@ -1,9 +1,12 @@
 """The doors of the evaluation: measure a model, then compare models in a report."""
 
-from infra.artifacts import Artifact, Attempt, Summary, open_artifact
+import json
+from typing import Any
+
+from infra.artifacts import Artifact, Attempt, Summary, open_artifact, read_manifest
 from infra.parquet import read_table, write_table
 from infra.settings import get_settings
-from tasks.evaluation.config import EvaluationConfig
+from tasks.evaluation.config import EvaluationConfig, ReportConfig
 from tasks.shared.task import stage
 
 
@@ -70,3 +73,75 @@ def _device() -> str:
 
     asked = get_settings().device
     return ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
+
+
+@stage(name="report", version=1, volatile=("report.html",))
+def write_report(
+    attempt: Attempt,
+    config: ReportConfig,
+    source: Artifact,
+    corpus: Artifact,
+    tokenizer: Artifact,
+    tokens: Artifact,
+    embedding: Artifact,
+    trained: Artifact,
+    measured_source: Artifact,
+    measured_initial: Artifact,
+    measured_adapted: Artifact,
+    *control: Artifact,
+) -> Summary:
+    """Read what each stage left; write the compared metrics and the page that explains them.
+
+    ``control`` is empty, or the control's measures and its training.
+    """
+    from tasks.evaluation.compare import ARM_TABLES, Arm, compare
+    from tasks.evaluation.intervals import Resampling
+    from tasks.evaluation.page import render
+    from tasks.evaluation.report import Story, make_page
+    from tasks.evaluation.summary import rows_by_key
+    from tasks.evaluation.tables import read_documents
+    from tasks.shared.model_loading import load_tokenizer
+    from tasks.shared.vocabulary import read_vocabulary
+
+    measured = {"source": measured_source, "initial": measured_initial, "adapted": measured_adapted}
+    training = {"adapted": trained}
+    if control:
+        measured["control"], training["control"] = control
+    arms = [
+        Arm(name, *(_table(artifact, table) for table in ARM_TABLES))
+        for name, artifact in measured.items()
+    ]
+    resampling = Resampling(config.n_resamples, config.confidence, config.seed)
+    metrics = compare(arms, resampling)
+    model, vocabulary = open_artifact(source, "*.json"), open_artifact(tokenizer, "*.json")
+    heldout = sorted(open_artifact(corpus, "heldout-*.parquet").glob("heldout-*.parquet"))
+    everything = (
+        source, corpus, tokenizer, tokens, embedding, *training.values(), *measured.values(),
+    )  # fmt: skip
+    story = Story(
+        origin=json.loads((model / "origin.json").read_text(encoding="utf-8")),
+        heldout=read_documents(map(read_table, heldout)),
+        corpus=_table(corpus, "sources"),
+        source=(read_vocabulary(model), load_tokenizer(model)),
+        target=(read_vocabulary(vocabulary), load_tokenizer(vocabulary)),
+        tokens=_table(tokenizer, "vocabulary"),
+        counts=_table(tokens, "counts"),
+        lineage=_table(embedding, "lineage"),
+        training={name: _table(artifact, "metrics") for name, artifact in training.items()},
+        arms=arms,
+        metrics=metrics,
+        manifests=[(artifact.uri, read_manifest(artifact)) for artifact in everything],
+    )
+    write_table(attempt.folder / "metrics.parquet", metrics)
+    page = render(make_page(config, story))
+    (attempt.folder / "report.html").write_text(page, encoding="utf-8")
+    return {
+        f"{suite}_{metric}": row["value"]
+        for (model_name, suite, metric), row in rows_by_key(metrics).items()
+        if model_name == "adapted" and metric.startswith(("bits_per_byte", "tokens_saved"))
+    }
+
+
+def _table(artifact: Artifact, name: str) -> Any:
+    file = f"{name}.parquet"
+    return read_table(open_artifact(artifact, file) / file)

@@ -1,0 +1,57 @@
+"""The report as one page that needs nothing but itself.
+
+Texts, tokens and settings are other people's bytes: the template escapes every value, and only the
+plots, which are made here, go in as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tasks.evaluation.token_views import Lineage, UsedToken
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything the page shows."""
+
+    title: str
+    sentences: Sequence[str]
+    summary: Sequence[Sequence[str]]
+    by_source: Sequence[Sequence[str]]
+    speeds: Sequence[tuple[str, str]]
+    origin: Mapping[str, Any]
+    plots: Mapping[str, str]
+    """SVG by section: curve, bars, lengths."""
+    most_used: Sequence[UsedToken]
+    least_used: Sequence[UsedToken]
+    n_new_tokens: int
+    n_unused: int
+    lineages: Sequence[Lineage]
+    tokenised: Sequence[tuple[str, Sequence[str]]]
+    """Name of the tokenizer and the pieces of one and the same paragraph."""
+    continuations: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    """A prompt, then model and continuation."""
+    corpus: Sequence[Mapping[str, Any]]
+    artifacts: Sequence[tuple[str, str, str]]
+    """Stage, digest, address."""
+    config_yaml: str
+    environment: Mapping[str, str]
+    confidence: float
+    has_control: bool = field(default=False)
+
+
+def render(page: Page) -> str:
+    """Fill the template."""
+    environment = Environment(
+        loader=PackageLoader("tasks.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    plots = {name: Markup(svg) for name, svg in page.plots.items()}
+    return environment.get_template("report.html.j2").render(page=page, plots=plots)

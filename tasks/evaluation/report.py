@@ -1,0 +1,200 @@
+"""From the tables of a run to its page.
+
+Which tokens, texts and numbers are shown is decided here; how they look, in the template.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from tokenizers import Tokenizer
+
+from tasks.evaluation.compare import Arm
+from tasks.evaluation.config import ReportConfig
+from tasks.evaluation.page import Page
+from tasks.evaluation.pieces import Document
+from tasks.evaluation.plots import Curve, Mark, bars_plot, curve_plot, lengths_plot
+from tasks.evaluation.summary import (
+    arms_of,
+    format_cell,
+    rows_by_key,
+    sentences,
+    suites_of,
+    summary_table,
+)
+from tasks.evaluation.token_views import Lineage, UsedToken, by_use, lineages, pieces_of_text
+from tasks.shared.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a run left behind, read but not yet judged."""
+
+    origin: Mapping[str, Any]
+    heldout: Sequence[Document]
+    corpus: pa.Table
+    source: tuple[Vocabulary, Tokenizer]
+    target: tuple[Vocabulary, Tokenizer]
+    tokens: pa.Table
+    """The new tokenizer's ``vocabulary.parquet``."""
+    counts: pa.Table
+    lineage: pa.Table
+    training: Mapping[str, pa.Table]
+    """Step metrics of the adapted model and perhaps the control."""
+    arms: Sequence[Arm]
+    metrics: pa.Table
+    """All arms compared."""
+    manifests: Sequence[tuple[str, Mapping[str, Any]]]
+    """Address and manifest of each artifact."""
+
+
+def make_page(config: ReportConfig, story: Story) -> Page:
+    """Choose what the page shows."""
+    metrics = story.metrics
+    most, least, n_new, n_unused = _use_of_new_tokens(config, story)
+    return Page(
+        title=f"{story.origin.get('origin', 'A model')} with a new tokenizer",
+        sentences=sentences(metrics),
+        summary=summary_table(metrics),
+        by_source=_by_source(metrics),
+        speeds=_speeds(story.arms),
+        origin=story.origin,
+        plots={
+            "curve": _curve(story),
+            "bars": _bars(metrics),
+            "lengths": lengths_plot(_lengths(story.source[0]), _lengths(story.target[0])),
+        },
+        most_used=most,
+        least_used=least,
+        n_new_tokens=n_new,
+        n_unused=n_unused,
+        lineages=_lineages(config, story, most),
+        tokenised=_tokenised(config, story),
+        continuations=_continuations(story.arms),
+        corpus=story.corpus.to_pylist(),
+        artifacts=[(m["stage"], m["digest"], uri) for uri, m in story.manifests],
+        config_yaml=_config_yaml(story.manifests),
+        environment=_environment(story.manifests[-1][1]),
+        confidence=config.confidence,
+        has_control=any(arm.name == "control" for arm in story.arms),
+    )
+
+
+def _use_of_new_tokens(
+    config: ReportConfig, story: Story
+) -> tuple[list[UsedToken], list[UsedToken], int, int]:
+    counts = dict(
+        zip(story.counts["id"].to_pylist(), story.counts["count"].to_pylist(), strict=True)
+    )
+    new_ids = [row["id"] for row in story.tokens.to_pylist() if row["is_new"]]
+    most, least = by_use(story.target[0], counts, new_ids, config.n_tokens_listed)
+    return most, least, len(new_ids), sum(counts.get(i, 0) == 0 for i in new_ids)
+
+
+def _lineages(config: ReportConfig, story: Story, most_used: Sequence[UsedToken]) -> list[Lineage]:
+    """Explain the most used new tokens and, for the second half, tokens from all over."""
+    new_ids = [row["id"] for row in story.tokens.to_pylist() if row["is_new"]]
+    head = [token.token_id for token in most_used[: (config.n_lineages + 1) // 2]]
+    rest = [i for i in new_ids if i not in head]
+    spread = np.linspace(0, len(rest) - 1, config.n_lineages - len(head)) if rest else []
+    ids = list(dict.fromkeys([*head, *(rest[int(place)] for place in spread)]))
+    wanted = pa.array([i in set(ids) for i in story.lineage["id"].to_pylist()], pa.bool_())
+    rows = story.lineage.filter(wanted).to_pylist()
+    return lineages(rows, story.source[0], story.target[0], ids)
+
+
+def _tokenised(config: ReportConfig, story: Story) -> list[tuple[str, list[str]]]:
+    candidates = [d.text for d in story.heldout if d.suite == "heldout"] or [
+        d.text for d in story.heldout
+    ]
+    long = [text for text in candidates if len(text) >= config.paragraph_characters]
+    text = max(candidates, key=len) if not long else long[0]
+    text = text[: config.paragraph_characters]
+    named = (("Old tokenizer", story.source), ("New tokenizer", story.target))
+    return [
+        (name, pieces_of_text(voc, tokenizer.encode(text, add_special_tokens=False).ids))
+        for name, (voc, tokenizer) in named
+    ]
+
+
+def _curve(story: Story) -> str:
+    by_key = rows_by_key(story.metrics)
+
+    def bits(arm: str) -> float | None:
+        row = by_key.get((arm, "heldout", "bits_per_byte"))
+        return None if row is None else row["value"]
+
+    curves: list[Curve] = []
+    marks: list[Mark] = []
+    if (start := bits("initial")) is not None:
+        marks.append(Mark("initial", 0.0, start))
+    for name, table in story.training.items():
+        n_bytes = table["bytes"].to_numpy().astype(np.float64)
+        curves.append(Curve(name, n_bytes, table["bits_per_byte"].to_numpy().astype(np.float64)))
+        if (end := bits(name)) is not None and len(n_bytes):
+            marks.append(Mark(name, float(n_bytes[-1]), end))
+    return curve_plot(curves, marks, bits("source"))
+
+
+def _bars(metrics: pa.Table) -> str:
+    by_key, bars = rows_by_key(metrics), dict[str, list[tuple[str, float, float, float]]]()
+    for suite in suites_of(metrics):
+        for arm in arms_of(metrics):
+            if row := by_key.get((arm, suite, "bits_per_byte")):
+                value = row["value"]
+                low, high = (value if row[end] is None else row[end] for end in ("low", "high"))
+                bars.setdefault(suite, []).append((arm, value, low, high))
+    return bars_plot(bars)
+
+
+def _by_source(metrics: pa.Table) -> list[list[str]]:
+    arms = arms_of(metrics)
+    found = {
+        (row["suite"], row["subset"], row["metric"], row["model"]): row
+        for row in metrics.to_pylist()
+        if row["subset"] != "all" and row["metric"] in ("bits_per_byte", "tokens_saved")
+    }
+    lines = sorted({key[:3] for key in found})
+    return [["source", "measure", *arms]] + [
+        [f"{suite}: {subset}", metric.replace("_", " ")]
+        + [format_cell(metric, found.get((suite, subset, metric, arm))) for arm in arms]
+        for suite, subset, metric in lines
+    ]
+
+
+def _speeds(arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    return [
+        (arm.name, " · ".join(f"{row['value']:,.0f} {row['unit']}" for row in rows))
+        for arm in arms
+        if (rows := arm.timings.to_pylist())
+    ]
+
+
+def _continuations(arms: Sequence[Arm]) -> list[tuple[str, list[tuple[str, str]]]]:
+    by_prompt: dict[str, list[tuple[str, str]]] = {}
+    for arm in arms:
+        for row in arm.continuations.to_pylist():
+            by_prompt.setdefault(row["prompt"], []).append((arm.name, row["continuation"]))
+    return list(by_prompt.items())
+
+
+def _lengths(vocabulary: Vocabulary) -> list[int]:
+    return [len(data) for data in vocabulary.token_bytes if data]
+
+
+def _config_yaml(manifests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    configs = {manifest["stage"]: manifest.get("config") for _, manifest in manifests}
+    return yaml.safe_dump(configs, sort_keys=False, allow_unicode=True)
+
+
+def _environment(manifest: Mapping[str, Any]) -> dict[str, str]:
+    hardware = manifest.get("hardware", {})
+    shown = {"python": manifest.get("python"), "git commit": manifest.get("git_commit")}
+    shown |= {"cores": hardware.get("n_cores"), "machine": hardware.get("machine")}
+    if memory := hardware.get("memory_bytes"):
+        shown["memory"] = f"{memory / 1e9:.0f} GB"
+    shown |= manifest.get("packages", {})
+    return {name: str(value) for name, value in shown.items() if value is not None}
