@@ -78,14 +78,13 @@ def composed_rows(
     made_ND = np.concatenate([source.input, nodes_ND])[merge_plan.node_of[new_W]]
     made_ND = made_ND * np.float32(norm_factor(made_ND, merge_map.median_norm))
     share = np.float32(config.mean_weight)
-    mixed_ND = share * input_WD[new_W] + (1 - share) * made_ND
-    factor = np.float32(norm_factor(mixed_ND, merge_map.median_norm))
-    input_WD[new_W] = factor * mixed_ND
+    # The mixture keeps its shorter norm: bringing it to the old one cost 0.08 bits per byte.
+    input_WD[new_W] = share * input_WD[new_W] + (1 - share) * made_ND
 
     first_W = np.where(plan.are("copied", "new"), plan.pieces.first(), np.int32(-1))
     prior_W = prefix_prior(first_W, counts_W, config.seen_count, config.unseen_count)
     head_WD, bias_W = _head_rows(source, plan, prior_W, bias)
-    return NewRows(input_WD, head_WD, bias_W, float(factor * share), prior_W)
+    return NewRows(input_WD, head_WD, bias_W, float(share), prior_W)
 
 
 def _head_rows(

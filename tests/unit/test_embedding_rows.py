@@ -155,10 +155,14 @@ def test_composed_input_by_hand():
     np.testing.assert_allclose(rows.input[7:], made, rtol=1e-5, atol=1e-6)
 
 
-def test_composed_of_mean_alone_is_the_mean_rescaled():
+def test_composed_rows_mix_mean_and_merges():
     old = source_rows()
-    mean, rows = mean_rows(old, plan_for(EXTENDED)), composed(old, EXTENDED, COUNTS, mean_weight=1)
-    np.testing.assert_allclose(rows.input[7:], rows.mean_share * mean.input[7:], rtol=1e-5)
+    mean = mean_rows(old, plan_for(EXTENDED)).input
+    alone, third, whole = (
+        composed(old, EXTENDED, COUNTS, mean_weight=w).input for w in (0.0, 1 / 3, 1.0)
+    )
+    np.testing.assert_array_equal(whole, mean)
+    np.testing.assert_allclose(third, mean / 3 + alone * 2 / 3, rtol=1e-5, atol=1e-6)
 
 
 def test_replaced_vocabulary_groups_by_old_first_piece():
