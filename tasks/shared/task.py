@@ -167,7 +167,7 @@ def _reporter(
     artifact_id: Any = None
     last = 0.0
 
-    def report(done: float, total: float, text: str) -> None:
+    def report(done: int | float, total: int | float, text: str) -> None:
         nonlocal artifact_id, last
         options.display.progress(call.stage, done, total, text)
         now = time.monotonic()
