@@ -35,7 +35,7 @@ def rope_scaling_of(gguf: GgufFile) -> dict[str, Any] | None:
         return None
     divisors = unpack(tensors[0])
     theta = float(gguf.metadata.get(f"{gguf.architecture}.rope.freq_base", 10_000.0))
-    factor = float(divisors.max())
+    factor = round(float(divisors.max()), 3)
     if not np.allclose(llama3_divisors(theta, len(divisors), factor), divisors, rtol=1e-3):
         raise UnsupportedGgufError(
             f"{gguf.path} stretches its positions by {ROPE_FACTORS_NAME}, which does not follow "

