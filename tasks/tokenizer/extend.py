@@ -116,14 +116,21 @@ def _continue(
     if n_tokens == 0:
         return []
     base = {**old, "pre_tokenizer": old.get("pre_tokenizer") or _words_if_none(old)}
-    extended = continue_training(
-        json.dumps(base),
-        texts=texts,
-        vocab_size=len(old["model"]["vocab"]) + n_tokens,
-        min_frequency=min_frequency,
-        max_token_length=max_symbols,
-        show_progress=False,
-    )
+    try:
+        extended = continue_training(
+            json.dumps(base),
+            texts=texts,
+            vocab_size=len(old["model"]["vocab"]) + n_tokens,
+            min_frequency=min_frequency,
+            max_token_length=max_symbols,
+            show_progress=False,
+        )
+    # The library reports text that the source cannot write as OSError.
+    except (ValueError, OSError) as error:
+        raise UnsupportedSourceError(
+            f"method: extend cannot start from this source ({' '.join(str(error).split())}); "
+            "choose method: bpe, which can write any text."
+        ) from error
     merges = json.loads(extended.to_str())["model"]["merges"]
     return [(left, right) for left, right in merges[len(old["model"]["merges"]) :]]
 

@@ -117,3 +117,8 @@ def test_a_source_that_is_not_bpe_names_the_remedy(tmp_path: Path):
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UnsupportedSourceError, match=r"WordLevel .* choose method: bpe"):
         extend(tmp_path, ["a"], 1)
+
+
+def test_text_that_the_source_cannot_write_names_the_remedy(letters: Path):
+    with pytest.raises(UnsupportedSourceError, match=r'"xyz".*choose method: bpe'):
+        extend(letters, ["abc", "abc", "xyz"], 1)
