@@ -9,8 +9,8 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import PurePosixPath
-from typing import IO
 
 from tasks.corpus.apt_descriptions import package_descriptions
 from tasks.corpus.errors import UnknownFormatError, UnreadableFileError
@@ -60,13 +60,13 @@ def format_of(name: str) -> str:
     return _BY_SUFFIX[suffix]
 
 
-def uncompressed(name: str, file: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+def uncompressed(name: str, file: BufferedIOBase) -> BufferedIOBase:
     """The file's content, unpacked when its name ends in ``.gz``."""
     return gzip.open(file) if name.endswith(".gz") else file
 
 
 def documents_in(
-    name: str, format: str, file: IO[bytes], text_field: str = "text", language: str = ""
+    name: str, format: str, file: BufferedIOBase, text_field: str = "text", language: str = ""
 ) -> Iterator[str | Rejected]:
     """Yield the documents of one file, in its order.
 

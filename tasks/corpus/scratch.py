@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
@@ -50,7 +50,7 @@ class ScratchWriter:
         self._stream.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
         self._rows = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ScratchWriter":
         return self
 
     def __exit__(

@@ -1,7 +1,6 @@
 """How much work goes into one shard, and which output shard a document belongs to."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int64, UInt64
@@ -14,31 +13,21 @@ _OUTPUTS_WANTED = 8
 """Enough for later stages to work in parallel, few enough to list."""
 
 
-class Sized(Protocol):
-    """Anything with a size in bytes."""
+def groups(sizes: Sequence[int]) -> Iterator[range]:
+    """Cut a list into runs of a few megabytes; larger items stand alone.
 
-    @property
-    def n_bytes(self) -> int:
-        """Its bytes."""
-        ...
-
-
-Item = TypeVar("Item", bound=Sized)
-
-
-def groups(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
-    """Cut a list into runs of a few megabytes; larger items stand alone."""
-    run: list[Item] = []
-    for item in items:
-        size = sum(other.n_bytes for other in run)
-        if run and (
-            size + item.n_bytes > BYTES_A_READING_SHARD or len(run) >= FILES_A_READING_SHARD
-        ):
-            yield tuple(run)
-            run = []
-        run.append(item)
-    if run:
-        yield tuple(run)
+    Args:
+        sizes: bytes of each item.
+    """
+    start, run_bytes = 0, 0
+    for index, size in enumerate(sizes):
+        is_full = run_bytes + size > BYTES_A_READING_SHARD or index - start >= FILES_A_READING_SHARD
+        if index > start and is_full:
+            yield range(start, index)
+            start, run_bytes = index, 0
+        run_bytes += size
+    if start < len(sizes):
+        yield range(start, len(sizes))
 
 
 def n_output_shards(n_bytes: int) -> int:

@@ -60,7 +60,7 @@ def lock_corpus(attempt: Attempt, config: CorpusConfig) -> Summary:
     again = config.refresh == "always" or (
         config.looks_again == "if_missing" and attempt.generation > 1
     )
-    attempt.progress(0, 1, "looking at packages and files")
+    attempt.progress(0.0, 1.0, "looking at packages and files")
     packages = _packages(config, again=again)
     rows: list[dict[str, object]] = []
     origins: dict[str, str] = {}
@@ -157,9 +157,8 @@ def sample_corpus(attempt: Attempt, config: CorpusConfig, lock: Artifact) -> Sum
     extracted: list[Extracted] = []
     for result in map_shards(extract, shards):
         extracted.append(result)
-        attempt.progress(
-            len(extracted), len(shards), f"reading {shards[len(extracted) - 1].source.name}"
-        )
+        done = len(extracted)
+        attempt.progress(float(done), float(len(shards)), f"read {shards[done - 1].source.name}")
 
     texts = [shard for shard in shards if not shard.is_english_edition]
     tables = [shard.target for shard in texts]
@@ -195,7 +194,7 @@ def sample_corpus(attempt: Attempt, config: CorpusConfig, lock: Artifact) -> Sum
         tables, candidates, selection, names, [s.suite for s in config.sources], attempt.folder
     )
     for _ in map_shards(write_output, outputs):
-        attempt.progress(1, 1, "writing")
+        attempt.progress(1.0, 1.0, "writing")
     write_table(attempt.folder / "sources.parquet", table)
     shutil.rmtree(scratch)
     return summarise(table)
@@ -217,9 +216,10 @@ def _reading_shards(config: CorpusConfig, lock: Path, scratch: Path) -> "list[Sh
                 Item(r["name"], r["format"], _local_path(r, uri_of[r["sha256"]]), r["n_bytes"])
                 for r in own
             ]
-            for group in groups(items):
+            for run in groups([item.n_bytes for item in items]):
                 target = scratch / f"read-{len(shards)}.arrow"
-                shards.append(Shard(source, edition == "english", group, target))
+                part = tuple(items[i] for i in run)
+                shards.append(Shard(source, edition == "english", part, target))
     return shards
 
 
