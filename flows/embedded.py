@@ -53,8 +53,10 @@ def prefect_server() -> Generator[None]:
     server = _start(port, log)
     try:
         _wait(server, port, log)
-        yield
-        _send_what_is_queued()
+        try:
+            yield
+        finally:
+            _send_what_is_queued()
     finally:
         del os.environ["PREFECT_API_URL"]
         server.terminate()

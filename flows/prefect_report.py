@@ -4,22 +4,15 @@ from prefect.artifacts import create_markdown_artifact
 
 from infra.artifacts import Artifact, open_artifact
 from infra.parquet import read_table
-from tasks.evaluation.summary import summary_table
+from tasks.evaluation.summary import report_markdown
 
 
 def show_in_prefect(model: Artifact, report: Artifact) -> None:
     """Attach the table of numbers to the flow run."""
     metrics = read_table(open_artifact(report, "metrics.parquet") / "metrics.parquet")
-    header, *rows = summary_table(metrics)
-    lines = [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
+    places = f"- model: `{model.uri}`\n- report: `{report.uri}/report.html`\n"
     create_markdown_artifact(
         key="report",
-        markdown="\n".join(
-            [*lines, "", f"- model: `{model.uri}`", f"- report: `{report.uri}/report.html`"]
-        ),
+        markdown=f"{report_markdown(metrics)}\n\n{places}",
         description="What the new tokenizer gained and lost",
     )
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -36,7 +36,7 @@ class Terminal(Display):
         self._bar_task = self._bar.add_task("", total=None)
         self._bar.start()
 
-    def progress(self, stage: str, done: float, total: float, text: str) -> None:
+    def progress(self, stage: str, done: int | float, total: int | float, text: str) -> None:
         """Move the bar."""
         if self._bar is not None and self._bar_task is not None:
             self._bar.update(self._bar_task, completed=done, total=total or None, description=text)

@@ -143,7 +143,13 @@ def tiny_run(tmp_path: Path, tiny_model_folder: Path, small_corpus_texts: list[s
             "heldout_fraction": 0.1,
         },
         "tokenizer": {"method": "extend", "n_new_tokens": 64},
-        "embedding": {"initialiser": {"method": "composed", "direction_positions": 512}},
+        "embedding": {
+            "initialiser": {
+                "method": "composed",
+                "direction_positions": 512,
+                "max_direction_spread": 10.0,  # untrained hidden states agree on no direction
+            }
+        },
         "pretraining": {
             "phases": [{"trainable": "all", "budget": {"unit": "bytes", "amount": 12_000}}],
             "sequence_length": 64,

@@ -22,7 +22,7 @@ class Display:
     def started(self, stage: str, key: str, *, cached: bool) -> None:
         """A stage begins."""
 
-    def progress(self, stage: str, done: float, total: float, text: str) -> None:
+    def progress(self, stage: str, done: int | float, total: int | float, text: str) -> None:
         """A stage is ``done`` of ``total``."""
 
     def finished(self, stage: str, artifact: Artifact, seconds: float, *, cached: bool) -> None:
