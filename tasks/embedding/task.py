@@ -120,8 +120,10 @@ def _bias_direction(
         method.direction_positions,
         rng,
     )
-    wanted = get_settings().device
-    device = "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    settings = get_settings()
+    if settings.n_threads:
+        torch.set_num_threads(settings.n_threads)
+    device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     hidden = read_hidden_states(
         load_causal_lm(model_folder, torch.float32, device),
         windows,

@@ -61,12 +61,14 @@ def find_row_names(folder: Path) -> RowNames:
             f"{architectures[0]} has no {'input embedding' if embedding is None else 'output head'}"
             "; a tokenizer can only be given to a model with both. Use its ...ForCausalLM class."
         )
-    names: dict[int, str] = {id(m): name for name, m in model.named_modules()}
+    # Of parameters that are one, the first name is the one a checkpoint holds.
+    stored = {id(parameter): name for name, parameter in model.named_parameters()}
+    modules = {id(module): name for name, module in model.named_modules()}
     tied = bool(config.get_text_config().tie_word_embeddings) and head.weight is embedding.weight
-    has_bias = getattr(head, "bias", None) is not None
+    bias = getattr(head, "bias", None)
     return RowNames(
-        input=f"{names[id(embedding)]}.weight",
-        head=f"{names[id(head)]}.weight",
-        head_bias=f"{names[id(head)]}.bias" if has_bias else None,
+        input=stored[id(embedding.weight)],
+        head=f"{modules[id(head)]}.weight" if tied else stored[id(head.weight)],
+        head_bias=None if bias is None else stored[id(bias)],
         tied=tied,
     )
