@@ -55,6 +55,9 @@ class TrainingJob(BaseModel):
 
 def run(payload: dict[str, Any], place: WorkerPlace) -> None:
     """What the cluster calls in every worker."""
+    torch.use_deterministic_algorithms(True)
+    # Deterministic mode would also write over every new tensor, to show reads of garbage.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     train(TrainingJob.model_validate(payload), place)
 
 
@@ -69,8 +72,6 @@ def check_job(job: TrainingJob, world_size: int) -> int:
 
 def train(job: TrainingJob, place: WorkerPlace) -> None:
     """Train to the end of the last phase; every worker calls this."""
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     corpus = _packed_corpus(job)
     plans = plan_phases(job.config, corpus)
     checkpoints = Checkpoints(store_at(job.store_root), job.checkpoints_path)
