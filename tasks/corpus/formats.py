@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from tasks.corpus.apt_descriptions import package_descriptions
 from tasks.corpus.errors import UnknownFormatError, UnreadableFileError
+from tasks.corpus.fortunes import fortunes
 from tasks.corpus.roff import page_text
 from tasks.corpus.web_pages import html_text, mallard_text
 
@@ -98,7 +99,7 @@ def documents_in(
     elif format == "apt_descriptions":
         yield from package_descriptions(text, language)
     elif format == "fortune":
-        yield from (tidy(record) for record in text.split("\n%\n"))
+        yield from fortunes(text)
     else:
         yield tidy(_CONVERTERS[format](text) if format in _CONVERTERS else text)
 

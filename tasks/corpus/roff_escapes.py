@@ -66,7 +66,7 @@ _COMMENT = re.compile(r'(?<!\\)((?:\\\\)*)\\["#].*')
 
 def strip_comment(line: str) -> str:
     r"""The line up to ``\"`` or ``\#``."""
-    return _COMMENT.sub(r"\1", line)
+    return _COMMENT.sub(r"\1", line) if "\\" in line else line
 
 
 def resolve_escapes(text: str, strings: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ _BLOCKS = frozenset(_BLOCK_TAGS.split())
 _CODE = frozenset({"pre", "screen"})
 _CELLS = frozenset({"td", "th"})
 _DROPPED = ", ".join(f"{_FURNITURE_TAGS} {_FURNITURE_CLASSES}".split())
-_INVISIBLE = str.maketrans("", "", "\u00ad\u200b\u200c\u2060\ufeff")
+_INVISIBLE = re.compile("[\u00ad\u200b\u200c\u2060\ufeff]")
 _CELL_MARK = "\ue000"
 """Private use: survives the collapsing of white space."""
 _OUTER_MARKS = re.compile(rf"^(?: ?{_CELL_MARK} ?)+|(?: ?{_CELL_MARK} ?)+$", re.MULTILINE)
@@ -47,7 +47,7 @@ def html_text(source: str) -> str:
         node.decompose()
     blocks = TextBlocks()
     _walk(tree.body, blocks)
-    text = _OUTER_MARKS.sub("", blocks.finish().translate(_INVISIBLE))
+    text = _OUTER_MARKS.sub("", _INVISIBLE.sub("", blocks.finish()))
     return _BLANK_LINES.sub("", _INNER_MARKS.sub("  ", text))
 
 

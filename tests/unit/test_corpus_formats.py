@@ -46,8 +46,16 @@ def test_json_lines_are_documents():
     assert read("a.jsonl", data.encode(), text_field="body") == ["eins\n", "zwei\n"]
 
 
-def test_fortunes_are_documents():
-    assert read("zitate", b"eins\n%\nzwei\ndrei\n%\n", "fortune") == ["eins\n", "zwei\ndrei\n", ""]
+def test_fortunes_are_documents_without_the_line_breaks_of_a_terminal():
+    data = (
+        "Eine Zeile, die für das Terminal umbrochen worden ist,\n"
+        "geht hier weiter.\n\t\t-- Goethe\n%\nKurze Verse,\nbleiben so.\n%\n"
+    )
+    assert read("zitate", data.encode(), "fortune") == [
+        "Eine Zeile, die für das Terminal umbrochen worden ist, geht hier weiter.\n-- Goethe\n",
+        "Kurze Verse,\nbleiben so.\n",
+        "",
+    ]
 
 
 def test_text_that_is_not_utf8_is_counted_not_guessed():

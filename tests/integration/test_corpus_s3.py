@@ -1,0 +1,76 @@
+"""Files in a bucket are a source like local ones: listed, hashed once, read from a cached copy."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+
+from infra.artifacts import open_artifact
+from infra.errors import StoreError
+from infra.source_files import list_files, sha256_of_all
+from tasks.corpus.config import CorpusConfig
+from tasks.corpus.errors import SourceNotFoundError
+from tasks.corpus.task import lock_corpus, sample_corpus
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    import fsspec
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="texts")
+    yield client
+    client.close()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    server.stop()
+
+
+def config_for(path: str) -> CorpusConfig:
+    source = {"kind": "files", "name": "files", "paths": [path]}
+    return CorpusConfig.model_validate(
+        {"sources": [source], "min_document_bytes": 5, "heldout_fraction": 0.0}
+    )
+
+
+def test_a_bucket_gives_the_same_corpus_as_a_folder(bucket: object, tmp_path: Path):
+    for name, text in (("a.txt", "Text eins.\n"), ("deep/b.txt", "Text zwei.\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        bucket.put_object(Bucket="texts", Key=f"de/{name}", Body=text.encode())  # pyright: ignore
+    remote, local = config_for("s3://texts/de/**/*.txt"), config_for(f"{tmp_path}/**/*.txt")
+    lock = lock_corpus(remote)
+    assert lock.digest == lock_corpus(local).digest
+    corpus = sample_corpus(remote, lock)
+    rows = pq.read_table(open_artifact(corpus) / "train-00000.parquet").to_pylist()
+    assert {row["text"] for row in rows} == {"Text eins.\n", "Text zwei.\n"}
+    assert sample_corpus(local, lock_corpus(local)).uri == corpus.uri
+
+
+def test_an_object_written_anew_is_seen(bucket: object):
+    put = bucket.put_object  # pyright: ignore
+    put(Bucket="texts", Key="a.jsonl", Body=json.dumps({"text": "Fassung A"}).encode())
+    (first,) = list_files("s3://texts/a.jsonl")
+    hashes = sha256_of_all([first])
+    assert sha256_of_all(list_files("s3://texts/a.jsonl")) == hashes
+    put(Bucket="texts", Key="a.jsonl", Body=json.dumps({"text": "Fassung B"}).encode())
+    assert sha256_of_all(list_files("s3://texts/a.jsonl")) != hashes
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_missing_object_and_a_missing_bucket_are_told():
+    with pytest.raises(SourceNotFoundError, match="matches no file"):
+        lock_corpus(config_for("s3://texts/none/*.txt"))
+    with pytest.raises((SourceNotFoundError, StoreError), match="nowhere"):
+        lock_corpus(config_for("s3://nowhere/a.txt"))
