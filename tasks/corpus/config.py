@@ -18,7 +18,7 @@ class SourceConfig(StageConfig):
     """Name in every table; unique in the corpus."""
     heldout_only: bool = False
     """Never train on it: all its documents go to the held-out suite ``suite``."""
-    suite: str = Field("", pattern=r"^[a-z0-9_]*$")
+    suite: str = Field(default="", pattern=r"^[a-z0-9_]*$")
     """Name of the suite of a ``heldout_only`` source, such as ``general``."""
 
     @model_validator(mode="after")
@@ -91,18 +91,18 @@ class CorpusConfig(StageConfig):
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Where text comes from."""
-    budget_bytes: int | None = Field(None, gt=0)
+    budget_bytes: int | None = Field(default=None, gt=0)
     """Bytes of training text to keep, by whole documents; a promise: less is an error. None keeps
     everything."""
-    heldout_fraction: float = Field(0.05, ge=0, lt=1)
+    heldout_fraction: float = Field(default=0.05, ge=0, lt=1)
     """Share of documents held out of training, drawn by the hash of their text."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Draws another held-out part and another order."""
-    min_document_bytes: int = Field(200, ge=1)
+    min_document_bytes: int = Field(default=200, ge=1)
     """Shorter documents are dropped, as they stand after the rules on lines."""
-    max_document_bytes: int = Field(1_000_000, ge=1)
+    max_document_bytes: int = Field(default=1_000_000, ge=1)
     """Longer documents are dropped whole."""
-    duplicate_line_min_bytes: int | None = Field(40, ge=2)
+    duplicate_line_min_bytes: int | None = Field(default=40, ge=2)
     """Lines of at least so many bytes are kept once in the whole corpus; none keeps all, as
     program code needs."""
     refresh: Annotated[Refresh | None, PLACE] = None

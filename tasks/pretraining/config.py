@@ -15,7 +15,7 @@ class Budget(StageConfig):
     """How much of the corpus a phase reads; rounded up to whole optimizer steps."""
 
     unit: Literal["bytes", "tokens"] = Field(
-        "bytes",
+        default="bytes",
         description="Bytes of text are the same text under every tokenizer; tokens are not.",
     )
     amount: int = Field(gt=0, description="Bytes scored, or tokens fed, in this phase.")
@@ -65,29 +65,42 @@ class PretrainingConfig(StageConfig):
     """Continued pretraining on the token shards, phase after phase."""
 
     phases: tuple[Phase, ...] = Field(
-        (FullPhase(budget=Budget(unit="bytes", amount=600_000)),),
+        default=(FullPhase(budget=Budget(unit="bytes", amount=600_000)),),
         min_length=1,
         description="Run in order; each reads the corpus on from where the last one stopped.",
     )
-    sequence_length: int = Field(256, ge=2, description="Tokens a training sequence.")
-    global_batch_tokens: int = Field(2048, gt=0, description="Tokens an optimizer step.")
+    sequence_length: int = Field(default=256, ge=2, description="Tokens a training sequence.")
+    global_batch_tokens: int = Field(default=2048, gt=0, description="Tokens an optimizer step.")
     isolate_documents: bool = Field(
-        True, description="Documents packed into one sequence do not attend to each other."
+        default=True, description="Documents packed into one sequence do not attend to each other."
     )
     max_epochs: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         description="How often the corpus may be read; asking for more is an error.",
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW, on matrices of the body alone.")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: decay of the mean of gradients.")
-    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW: decay of their squares' mean.")
-    clip_norm: float = Field(1.0, gt=0, description="Largest global norm of a step's gradient.")
-    compute_dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Of matrix products; weights and moments are float32 throughout."
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="AdamW, on matrices of the body alone."
     )
-    seed: int = Field(0, ge=0, description="Order of documents and randomness of the model.")
-    checkpoint_every_steps: int = Field(50, gt=0, description="What a crash can cost at most.")
+    beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="AdamW: decay of the mean of gradients."
+    )
+    beta2: float = Field(
+        default=0.95, ge=0, lt=1, description="AdamW: decay of their squares' mean."
+    )
+    clip_norm: float = Field(
+        default=1.0, gt=0, description="Largest global norm of a step's gradient."
+    )
+    compute_dtype: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16",
+        description="Of matrix products; weights and moments are float32 throughout.",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Order of documents and randomness of the model."
+    )
+    checkpoint_every_steps: int = Field(
+        default=50, gt=0, description="What a crash can cost at most."
+    )
 
     @model_validator(mode="after")
     def _whole_sequences(self) -> "PretrainingConfig":
