@@ -22,6 +22,9 @@ ARM_TABLES = ("metrics", "documents", "continuations", "timings")
 """Files of a measured model, in the order of ``Arm``."""
 
 
+_BASELINES = {"initial": ("source",), "adapted": ("source", "control"), "control": ("source",)}
+
+
 class NotComparableError(InputError):
     """Two models were not measured on the same texts."""
 
@@ -51,8 +54,8 @@ def compare(arms: Sequence[Arm], resampling: Resampling) -> pa.Table:
     by_name = {arm.name: arm for arm in arms}
     rows = [{"model": arm.name, **row} for arm in arms for row in arm.metrics.to_pylist()]
     for arm in arms:
-        for baseline in ("source", "control"):
-            if baseline in by_name and arm.name not in ("source", baseline):
+        for baseline in _BASELINES.get(arm.name, ()):
+            if baseline in by_name:
                 rows += _pair_rows(arm, by_name[baseline], resampling)
     return pa.Table.from_pylist(rows, schema=COMPARED_SCHEMA)
 

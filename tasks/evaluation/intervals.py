@@ -70,12 +70,14 @@ def saved_share(
     return ratio(baseline_tokens_N - tokens_N, baseline_tokens_N, resampling)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int) -> np.ndarray:
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int) -> np.ndarray | np.floating:
     return numerator.sum(axis=axis) / denominator.sum(axis=axis)
 
 
 def _estimate(
-    statistic: Callable[..., np.ndarray], samples: tuple[np.ndarray, ...], resampling: Resampling
+    statistic: Callable[..., np.ndarray | np.floating],
+    samples: tuple[np.ndarray, ...],
+    resampling: Resampling,
 ) -> Estimate:
     n = len(samples[0])
     value = float(statistic(*samples, axis=-1))

@@ -91,7 +91,7 @@ def openings(pieces: list[Piece], n: int, n_characters: int) -> tuple[str, ...]:
         if len(prompts) == n:
             break
         text = " ".join(piece.text.split())
-        if piece.index == 0 and len(text) > 2 * n_characters:
+        if piece.index == 0 and len(text) > n_characters:
             head = text[:n_characters]
             prompts.append(head[: head.rfind(" ")] if " " in head else head)
     return tuple(prompts)

@@ -55,7 +55,7 @@ class Mark:
 def curve_plot(curves: Sequence[Curve], marks: Sequence[Mark], source_bits: float | None) -> str:
     """Draw training batches as lines, held-out measures as marks, the source as a level."""
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(7.6, 3.6)
+        figure, axes = _figure(7.6, 4.0)
         for curve in curves:
             x, colour = curve.n_bytes / 1e6, COLOURS[curve.name]
             axes.plot(x, curve.bits, color=colour, alpha=0.25, linewidth=1)
@@ -72,7 +72,7 @@ def curve_plot(curves: Sequence[Curve], marks: Sequence[Mark], source_bits: floa
             axes.axhline(source_bits, color=COLOURS["source"], linestyle="--", label=label)
         axes.set_xlabel("text trained on, MB")
         axes.set_ylabel("bits per byte")
-        axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1))
+        figure.legend(fontsize=9, loc="outside lower center", ncols=3)
         return _svg(figure)
 
 
@@ -144,9 +144,5 @@ def _svg(figure: Figure) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="[a-z]+[\w.]*_\d+"', "", svg)  # the same in every plot of the page
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"',
-        r"\1",
-        re.sub(r' height="[\d.]+pt"', "", svg, count=1),
-        count=1,
-    )
+    svg = re.sub(r' height="[^"]*"', "", svg, count=1)  # the first of each is the picture's own
+    return re.sub(r' width="[^"]*"', "", svg, count=1)

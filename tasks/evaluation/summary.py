@@ -84,12 +84,12 @@ def sentences(metrics: pa.Table) -> list[str]:
         said.append(
             f"{where}, the adapted model needs {adapted['value']:.3f} bits per byte and the "
             f"source model {source['value']:.3f}: "
-            + _verdict(by_key.get(("adapted", suite, "bits_per_byte_vs_source")), "the source")
+            + _verdict(by_key.get(("adapted", suite, "bits_per_byte_vs_source")))
         )
         if control := by_key.get(("adapted", suite, "bits_per_byte_vs_control")):
             said.append(
                 "Against the control, the source model trained on the same bytes with its old "
-                f"tokenizer, it is {_verdict(control, 'the control')}"
+                f"tokenizer: {_verdict(control)}"
             )
         initial = by_key.get(("initial", suite, "bits_per_byte"))
         saved = by_key.get(("adapted", suite, "tokens_saved"))
@@ -102,17 +102,20 @@ def sentences(metrics: pa.Table) -> list[str]:
     return said
 
 
-def _verdict(row: Mapping[str, Any] | None, other: str) -> str:
+def _verdict(row: Mapping[str, Any] | None) -> str:
+    """Say whether a difference in bits per byte is a gain, a loss, or not clear."""
     if row is None:
         return "no text was scored by both."
-    size = f"{abs(row['value']):.3f}{format_interval(row, '+.3f')}"
+    word = "better" if row["value"] < 0 else "worse"
     if row["low"] is None:
-        return f"{size} {'better' if row['value'] < 0 else 'worse'}, from one text only."
-    if row["high"] < 0:
-        return f"better than {other} by {size}."
-    if row["low"] > 0:
-        return f"worse than {other} by {size}."
-    return f"no clear difference, {row['value']:+.3f}{format_interval(row, '+.3f')}."
+        return f"the adapted model is {word} by {abs(row['value']):.3f}, on one text only."
+    if row["low"] <= 0 <= row["high"]:
+        return f"no clear difference ({row['value']:+.3f}{format_interval(row, '+.3f')})."
+    near, far = sorted((abs(row["low"]), abs(row["high"])))
+    return (
+        f"the adapted model is {word} by {abs(row['value']):.3f} "
+        f"(between {near:.3f} and {far:.3f})."
+    )
 
 
 def report_markdown(metrics: pa.Table) -> str:
