@@ -19,25 +19,28 @@ def shipped_weights(
     read_trained: Callable[[str], Tensor],
     dtype: torch.dtype | None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """Stream the trained weights under the base's names, rounded once.
+    """Stream the model with its trained weights, each rounded once; untrained ones stay as stored.
 
     Args:
         base: names stored in the base model.
-        trained: names among the trained weights; aliases of tied tensors may be among them.
+        trained: names of the tensors that training changed; a frozen one is not among them.
         read_base: gives a base tensor, for its dtype and shape.
         read_trained: gives a trained tensor.
         dtype: of every tensor; None takes each base tensor's own.
 
     Raises:
-        TrainedWeightsError: a weight is missing, has another shape, or is not finite.
+        TrainedWeightsError: a weight has no place in the model, has another shape, or is not
+            finite.
     """
-    if missing := sorted(set(base) - set(trained)):
+    if strays := sorted(set(trained) - set(base)):
         raise TrainedWeightsError(
-            f"the trained weights lack {len(missing)} of the model's {len(base)} tensors (first: "
-            f"{missing[:3]}); run the pretraining stage again for this model."
+            f"{len(strays)} trained weights have no place in the model (first: {strays[:3]}); run "
+            "the pretraining stage again for this model."
         )
+    changed = set(trained)
     for name in base:
-        old, new = read_base(name), read_trained(name)
+        old = read_base(name)
+        new = read_trained(name) if name in changed else old
         if old.shape != new.shape:
             raise TrainedWeightsError(
                 f"trained {name} has shape {tuple(new.shape)}, the model has {tuple(old.shape)}; "

@@ -6,7 +6,7 @@ import torch
 from tasks.model.trained_weights import TrainedWeightsError, shipped_weights
 
 BASE = {"a": torch.tensor([1.0, 2.0], dtype=torch.bfloat16), "b": torch.tensor([3.0])}
-TRAINED = {"a": torch.tensor([1.001, 2.5]), "b": torch.tensor([4.0]), "alias_of_b": torch.ones(1)}
+TRAINED = {"a": torch.tensor([1.001, 2.5]), "b": torch.tensor([4.0])}
 
 
 def shipped(
@@ -33,9 +33,15 @@ def test_one_dtype_for_all_when_asked() -> None:
     assert {v.dtype for v in shipped(TRAINED, torch.float16).values()} == {torch.float16}
 
 
-def test_a_missing_tensor_is_named() -> None:
-    with pytest.raises(TrainedWeightsError, match=r"lack 1 of the model's 2 tensors.*'b'"):
-        shipped({"a": TRAINED["a"]})
+def test_a_frozen_tensor_stays_as_it_is_stored() -> None:
+    found = shipped({"a": TRAINED["a"]})
+    assert found["b"] is BASE["b"]
+    assert found["a"].tolist() == [1.0, 2.5]
+
+
+def test_a_tensor_of_another_model_is_named() -> None:
+    with pytest.raises(TrainedWeightsError, match=r"1 trained weights have no place.*'c'"):
+        shipped({**TRAINED, "c": torch.ones(1)})
 
 
 def test_another_shape_is_refused() -> None:
