@@ -23,7 +23,7 @@ _FURNITURE_TAGS = (
 _FURNITURE_CLASSES = (
     ".sphinxsidebar .related .headerlink .navheader .navfooter .toc .toctree-wrapper #toc "
     ".list-of-figures .list-of-tables .list-of-examples .docnav .index .indexterm .breadcrumbs "
-    ".noteicon .MAC .footer .sitemap .copyright .legalnotice .revhistory #Contents #Index"
+    ".noteicon .footer .sitemap .copyright .legalnotice .revhistory #Contents #Index"
 )
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
 _CODE = frozenset({"pre", "screen"})
@@ -45,6 +45,8 @@ def html_text(source: str) -> str:
         return ""
     for node in tree.css(_DROPPED):
         node.decompose()
+    for switch in tree.css(".switch, .switchinline"):
+        _keep_one_alternative(switch)
     blocks = TextBlocks()
     _walk(tree.body, blocks)
     text = _OUTER_MARKS.sub("", _INVISIBLE.sub("", blocks.finish()))
@@ -54,6 +56,21 @@ def html_text(source: str) -> str:
 def mallard_text(source: str) -> str:
     """A GNOME help page (XML) as lines of plain text."""
     return html_text(_MALLARD_TITLE.sub(r"<\1h2", source))
+
+
+def _keep_one_alternative(switch: LexborNode) -> None:
+    """LibreOffice's help holds the same words for each system and program, all hidden."""
+    alternatives: list[LexborNode] = []
+    child = switch.child
+    while child is not None:
+        if "hidden" in child.attributes:
+            alternatives.append(child)
+        child = child.next
+    named = [a for a in alternatives if (a.attributes.get("id") or "").startswith("default")]
+    kept = (named or alternatives)[:1]
+    for alternative in alternatives:
+        if alternative not in kept:
+            alternative.decompose()
 
 
 def _walk(root: LexborNode, blocks: TextBlocks) -> None:

@@ -27,6 +27,13 @@ def test_page_furniture_is_dropped_and_blocks_are_lines():
     ]
 
 
+def test_one_of_several_hidden_alternatives_is_kept():
+    page = """<p>Drücken Sie <span class="switchinline"><span hidden="true" id="MACx">Befehl</span>
+      <span hidden="true" id="defaultx">Strg</span></span>+S oder <span class="switchinline"><span
+      hidden="true" id="WRITERx">F8</span><span hidden="true" id="CALCx">F8</span></span>.</p>"""
+    assert html_text(page) == "Drücken Sie Strg+S oder F8.\n"
+
+
 def test_deeply_nested_page_is_read():
     assert html_text("<div>" * 3000 + "tief" + "</div>" * 3000) == "tief\n"
 
