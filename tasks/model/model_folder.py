@@ -39,12 +39,12 @@ def imported_files(names: Iterable[str], place: str) -> list[str]:
     kept = sorted(n for n in names if any(Path(n).match(glob) for glob in IMPORTED_PATTERNS))
     if not any(Path(name).match(WEIGHT_PATTERN) for name in kept):
         pickled = sorted(name for name in names if name.endswith(_PICKLES))
-        found = (
-            f"only {', '.join(pickled[:3])}, which may run code when read" if pickled else "none"
-        )
+        found, remedy = "none", "Name the folder of a model in safetensors"
+        if pickled:
+            found = f"only {', '.join(pickled[:3])}, which may run code when read"
+            remedy = "Load the model where you trust it and write it with save_pretrained()"
         raise UnsupportedModelFolderError(
-            f"{place} must hold {WEIGHT_PATTERN}; it holds {found}. Load the model once where you "
-            "trust it and write it with save_pretrained()."
+            f"{place} must hold {WEIGHT_PATTERN}; it holds {found}. {remedy}."
         )
     for needed, remedy in (
         ("config.json", "name the folder of a whole model"),
