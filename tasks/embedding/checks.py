@@ -3,7 +3,9 @@
 Dimensions: W = rows, D = model width.
 """
 
+from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -52,7 +54,8 @@ def find_duplicates(
 ) -> Duplicates:
     """Compare made rows with each other, bit for bit.
 
-    A mean does not see the order of its pieces, so equal multisets explain equal rows.
+    A mean does not see the order of its pieces nor how often the whole is repeated, so equal
+    shares explain equal rows.
     """
     first_with: dict[bytes, int] = {}
     explained, unexplained = 0, list[int]()
@@ -60,8 +63,12 @@ def find_duplicates(
         other = first_with.setdefault(rows_WD[token].tobytes(), token)
         if other == token:
             continue
-        if sorted(pieces.of(other)) == sorted(pieces.of(token)):
+        if _shares(pieces.of(other)) == _shares(pieces.of(token)):
             explained += 1
         else:
             unexplained.append(token)
     return Duplicates(explained, tuple(unexplained))
+
+
+def _shares(ids: list[int]) -> dict[int, Fraction]:
+    return {piece: Fraction(count, len(ids)) for piece, count in Counter(ids).items()}
