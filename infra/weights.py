@@ -24,6 +24,8 @@ def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
     contiguous = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
     # A single metadata entry: the format keeps no order among several.
     save_file(contiguous, path, metadata={"format": "pt"})
+    # The library makes files that only their owner reads; others share the store.
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def write_shards(
