@@ -89,7 +89,9 @@ def bars_plot(bars: Mapping[str, Sequence[tuple[str, float, float, float]]]) -> 
                     y, value, 0.8, color=COLOURS[model], xerr=error, ecolor=_INK,
                     error_kw={"linewidth": 1, "capsize": 2},
                 )  # fmt: skip
-                axes.text(high, y, f"  {value:.3f}", va="center", fontsize=10)
+                axes.annotate(
+                    f"{value:.3f}", (high, y), (6, 0), textcoords="offset points", va="center"
+                )
                 ticks.append(y)
                 labels.append(f"{suite}: {model}")
                 y += 1
