@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from infra.errors import InfraError
+from infra.process_memory import keep_freed_memory
 from infra.provenance import provenance
 from infra.settings import Settings
 
@@ -132,6 +133,7 @@ def _on_worker(job: Mapping[str, Any]) -> None:
     import ray.train
     import torch
 
+    keep_freed_memory()
     context = ray.train.get_context()
     world_size = context.get_world_size()
     n_local = context.get_local_world_size()

@@ -31,11 +31,9 @@ class LogitRule:
             logits.div_(self.softcap).tanh_().mul_(self.softcap)
         return logits
 
-    def slope(self, logits: Tensor) -> Tensor | float:
-        """Derivative by the head's output, given the logits after the rule."""
-        if self.softcap is None:
-            return self.scale
-        return self.scale * (1.0 - (logits / self.softcap) ** 2)
+    def slope(self, logits: Tensor) -> Tensor | None:
+        """Derivative of the cap alone, given the logits after the rule; None for 1."""
+        return None if self.softcap is None else 1.0 - (logits / self.softcap) ** 2
 
 
 class _ChunkedNats(torch.autograd.Function):
@@ -69,23 +67,26 @@ class _ChunkedNats(torch.autograd.Function):
                 if bias_V is not None:
                     logits_CV += bias_V
                 rule.apply_(logits_CV)
-                valid_C1 = (targets_N[here] != IGNORED)[:, None]
+                valid_C1 = (targets_N[here] != IGNORED)[:, None].float()
                 target_C1 = targets_N[here].clamp(min=0)[:, None]
-                lse_C1 = logits_CV.logsumexp(-1, keepdim=True)
-                nats += ((lse_C1 - logits_CV.gather(1, target_C1)) * valid_C1).sum()
-                if grad_ND is None and grad_VD is None and grad_V is None:
+                slope = rule.slope(logits_CV)
+                log_CV = logits_CV.log_softmax(-1)
+                nats -= (log_CV.gather(1, target_C1) * valid_C1).sum()
+                if not (wants_hidden or wants_weight or wants_bias):
                     continue
-                slope_CV = rule.slope(logits_CV)
-                grad_CV = logits_CV.sub_(lse_C1).exp_()
-                grad_CV.scatter_add_(1, target_C1, torch.full_like(lse_C1, -1.0))
-                grad_CV.mul_(slope_CV * valid_C1)
+                grad_CV = log_CV.exp_()
+                grad_CV.scatter_add_(1, target_C1, torch.full_like(valid_C1, -1.0))
+                if slope is not None:
+                    grad_CV.mul_(slope)
+                # Positions without a target are left out in the small factors, not in C x V.
                 if grad_V is not None:
-                    grad_V += grad_CV.sum(0)
+                    grad_V += (valid_C1.T @ grad_CV)[0] * rule.scale
                 grad_CV = grad_CV.to(dtype)
+                weight_C1 = (valid_C1 * rule.scale).to(dtype)
                 if grad_ND is not None:
-                    grad_ND[here] = grad_CV @ head_VD
+                    grad_ND[here] = (grad_CV @ head_VD) * weight_C1
                 if grad_VD is not None:
-                    grad_VD += grad_CV.T @ hidden_CD
+                    grad_VD += grad_CV.T @ (hidden_CD * weight_C1)
         ctx.gradients = (grad_ND, grad_VD, grad_V)
         return nats
 
