@@ -103,12 +103,11 @@ def test_create_is_exclusive(bucket):
 
 def test_a_lease_is_held_by_one(bucket):
     store = settings_store()
-    with lease(store, "a/lease.json"):
-        with (
-            pytest.raises(LeaseHeldError, match="is held by process"),
-            lease(store, "a/lease.json"),
-        ):
-            pass
+    with (
+        lease(store, "a/lease.json"), pytest.raises(LeaseHeldError, match="is held by process"),
+        lease(store, "a/lease.json"),
+    ):
+        pass
     with lease(store, "a/lease.json"):
         assert store.exists("a/lease.json")
     assert not store.exists("a/lease.json")
