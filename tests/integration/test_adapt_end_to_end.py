@@ -56,12 +56,12 @@ def test_run_again_change_one_choice_and_export(tmp_path, tiny_run):
     first = finish("run", file, "--export", str(tmp_path / "model"))
     before = manifests()
     assert "bits per byte" in first
-    assert len(before) == 15
+    assert len(before) == 18
 
     second = finish("run", file)
     assert manifests() == before
     shown = [line for line in second.splitlines() if " Cached " in line]
-    assert len(shown) == 13  # all but the two locks, which look at their files again
+    assert len(shown) == 16  # all but the two locks, which look at their files again
 
     changed = {**tiny_run["evaluation"], "seed": 1}
     plan = finish("plan", write_run(tmp_path, tiny_run, control=True, evaluation=changed))

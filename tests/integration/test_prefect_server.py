@@ -1,0 +1,120 @@
+"""A real Prefect server: it schedules cron runs, and a run reports its stages there."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect")
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+        "DO_NOT_TRACK": "1",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        wait_for(lambda: _answers(url), 120)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> object:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.5)
+    return found
+
+
+def ask(url: str, path: str, **body: object) -> list[dict]:
+    answer = httpx.post(f"{url}/{path}", json=body, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def test_a_cron_schedule_makes_runs(server):
+    flow = httpx.post(f"{server}/flows/", json={"name": "nightly"}, timeout=30).json()
+    deployment = httpx.post(
+        f"{server}/deployments/",
+        json={
+            "name": "nightly",
+            "flow_id": flow["id"],
+            "schedules": [{"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}],
+        },
+        timeout=30,
+    ).json()
+    scheduled = wait_for(
+        lambda: ask(
+            server,
+            "flow_runs/filter",
+            deployments={"id": {"any_": [deployment["id"]]}},
+            flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}},
+        ),
+        60,
+    )
+    assert isinstance(scheduled, list)
+    assert len(scheduled) >= 1
+
+
+def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, tiny_run: dict):
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_run))
+    for _ in range(2):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("tokgraft")), "run", str(tmp_path / "run.yaml")],
+            env={**os.environ, "PREFECT_API_URL": server},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+    flow_runs = ask(
+        server, "flow_runs/filter", sort="START_TIME_ASC", flows={"name": {"any_": ["adapt"]}}
+    )
+    assert [r["state"]["name"] for r in flow_runs] == ["Completed", "Completed"]
+    task_runs = [
+        ask(server, "task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+        for run in flow_runs
+    ]
+    assert [len(runs) for runs in task_runs] == [14, 14]
+    cached = [run["name"].split()[0] for run in task_runs[1] if run["state_name"] == "Cached"]
+    assert len(cached) == 12  # all but the two locks, which look at their files again
+    assert {"corpus", "tokenizer", "pretraining", "report"} <= set(cached)
+    artifacts = ask(server, "artifacts/filter")
+    assert {"report", "corpus-summary", "pretraining-summary"} <= {a["key"] for a in artifacts}
