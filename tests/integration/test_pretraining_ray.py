@@ -117,7 +117,7 @@ def test_divergence_is_one_clear_error_and_not_tried_again(tiny_model_folder, tm
     process = start(tiny_model_folder, tmp_path / "store", {**CONFIG, "phases": phases})
     _, err = process.communicate(timeout=240)
     assert process.returncode != 0
-    assert "DivergedError: Step 2 gave a loss of nan" in err
+    assert "DivergedError: Step 2 gave a loss of " in err
     assert "RayTaskError" not in err
     assert ObjectStore(str(tmp_path / "store")).children("pretraining") != []
 
