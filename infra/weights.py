@@ -1,6 +1,8 @@
 """Safetensors, streamed: one tensor in memory at a time."""
 
+import errno
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +24,13 @@ def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
     """Write named tensors into one file; equal tensors give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
-    # A single metadata entry: the format keeps no order among several.
-    save_file(contiguous, path, metadata={"format": "pt"})
+    try:
+        # A single metadata entry: the format keeps no order among several.
+        save_file(contiguous, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        # The library keeps the system's error number in its text alone.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from error
     # The library makes files that only their owner reads; others share the store.
     path.chmod(path.parent.stat().st_mode & 0o666)
 

@@ -1,6 +1,7 @@
 """Bad input is one line on stderr that names the thing, the rule and the remedy; exit code 2."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,69 @@ def test_a_stage_that_refuses_its_input_ends_the_run_with_its_line(run_file, tin
     text = complaint(tokgraft("run", run_file(corpus=corpus)))
     assert "10,000,000" in text or "10000000" in text
     assert not list((own_place / "store" / "corpus").rglob("manifest.json"))
+
+
+def _can_mount() -> bool:
+    probe = ["unshare", "--mount", "true"]
+    return shutil.which("unshare") is not None and subprocess.call(probe) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _can_mount(), reason="mounting a small disk needs a privileged user")
+def test_a_full_disk_is_named_and_leaves_nothing_that_looks_finished(run_file, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = Path(sys.executable).with_name("tokgraft")
+    listed = tmp_path / "listed"
+    script = (
+        f"mount -t tmpfs -o size=120k none {disk} && "
+        f"TOKGRAFT_STORE={disk} {command} run {run_file()}; code=$?; "
+        f"find {disk} -name 'current-*' > {listed}; exit $code"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    text = complaint(done)
+    assert "no space left" in text
+    assert "TOKGRAFT_STORE" in text
+    finished = {Path(line).parts[-3] for line in listed.read_text().splitlines()}
+    assert finished <= {"model_lock", "corpus_lock"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("cut_weights", "cannot be read as safetensors"),
+        ("cut_parquet", "cannot be read as Parquet"),
+        ("no_source", "documents"),
+        ("small_vocabulary", "256"),
+        ("missing_bucket", "bucket"),
+    ],
+)
+def test_bad_sources_end_a_run_with_one_line(
+    damage, said, run_file, tiny_run, tiny_model_folder, tmp_path
+):
+    changed: dict = {}
+    environment: dict[str, str] = {}
+    if damage == "cut_weights":
+        folder = tmp_path / "model"
+        shutil.copytree(tiny_model_folder, folder)
+        weights = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+        changed["model"] = {"source": {"kind": "directory", "path": str(folder)}}
+    elif damage == "cut_parquet":
+        (tmp_path / "text.parquet").write_bytes(b"PAR1 and no more")
+        source = {"kind": "files", "name": "documents", "paths": [f"{tmp_path}/text.parquet"]}
+        changed["corpus"] = {**tiny_run["corpus"], "sources": [source]}
+    elif damage == "no_source":
+        source = {"kind": "files", "name": "documents", "paths": [f"{tmp_path}/nothing/*.txt"]}
+        changed["corpus"] = {**tiny_run["corpus"], "sources": [source]}
+    elif damage == "small_vocabulary":
+        changed["tokenizer"] = {"method": "bpe", "vocabulary_size": 257}
+    else:
+        environment["TOKGRAFT_STORE"] = "s3://no-such-bucket-here/run"
+        environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
+        environment["AWS_ACCESS_KEY_ID"] = environment["AWS_SECRET_ACCESS_KEY"] = "x"
+    assert said in complaint(tokgraft("run", run_file(**changed), **environment))
