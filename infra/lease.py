@@ -84,6 +84,8 @@ def _process_started(pid: int) -> str | None:
 def _beat(store: ObjectStore, path: str, me: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
+            if (_read(store, path) or {}).get("owner") != me["owner"]:
+                return  # this process slept past its lease, and another took it
             store.write(path, json.dumps({**me, "heartbeat": time.time()}).encode())
         except StoreError:
             continue  # the next beat tries again; a lease that goes stale costs work, not data
