@@ -27,7 +27,7 @@ def match_ids(
     """Find the source token of each target token.
 
     Where several source ids have the same bytes, the real piece stands before a byte fallback,
-    then the lowest id.
+    then the lowest id; a byte fallback is first of all the same as a byte fallback.
 
     Args:
         source: the vocabulary whose rows exist.
@@ -40,10 +40,12 @@ def match_ids(
     Raises:
         UnknownTokenError: an override names a token that is not there.
     """
-    id_of_bytes = _ids_by_bytes(source)
+    id_of_bytes, id_of_fallback = _ids_by_bytes(source), _byte_fallbacks(source)
     matched = [
         NO_MATCH if data is None else id_of_bytes.get(data, NO_MATCH) for data in target.token_bytes
     ]
+    for data, target_id in _byte_fallbacks(target).items():
+        matched[target_id] = id_of_fallback.get(data, matched[target_id])
     for text, target_id in target.special_ids.items():
         matched[target_id] = _match_special(source, target, text, target_id)
     for target_text, source_text in (overrides or {}).items():
@@ -59,6 +61,14 @@ def _ids_by_bytes(vocabulary: Vocabulary) -> dict[bytes, int]:
     for token_id in by_preference:
         found.setdefault(vocabulary.token_bytes[token_id] or b"", token_id)
     return found
+
+
+def _byte_fallbacks(vocabulary: Vocabulary) -> dict[bytes, int]:
+    return {
+        data: token_id
+        for token_id, data in enumerate(vocabulary.token_bytes)
+        if data is not None and vocabulary.is_byte_fallback(token_id)
+    }
 
 
 def _match_special(source: Vocabulary, target: Vocabulary, text: str, target_id: int) -> int:

@@ -156,7 +156,7 @@ def test_ids_that_nothing_uses_have_no_bytes(tmp_path: Path):
 
 
 def test_a_vocabulary_matches_itself(tmp_path: Path):
-    for build in (byte_level, word_piece, word_level):
+    for build in (byte_level, sentencepiece_bpe, unigram, word_piece, word_level):
         vocabulary = read_vocabulary(build(tmp_path / build.__name__))
         np.testing.assert_array_equal(match_ids(vocabulary, vocabulary), np.arange(len(vocabulary)))
 
