@@ -43,8 +43,7 @@ def adapt(run: RunConfig) -> Adapted:
     report = write_report(
         run.report, source, corpus, tokenizer, tokens, rows, trained, *arms, *control
     )
-    if report.is_known:
-        show_in_prefect(model, report)
+    show_in_prefect(model, report)
     return Adapted(model, report)
 
 

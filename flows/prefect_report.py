@@ -1,6 +1,7 @@
 """The run's end as Prefect shows it: the numbers, and where the page and the model are."""
 
 from prefect.artifacts import create_markdown_artifact
+from prefect.context import FlowRunContext
 
 from infra.artifacts import Artifact, open_artifact
 from infra.parquet import read_table
@@ -8,7 +9,9 @@ from tasks.evaluation.summary import report_markdown
 
 
 def show_in_prefect(model: Artifact, report: Artifact) -> None:
-    """Attach the table of numbers to the flow run."""
+    """Attach the table of numbers to the flow run; nothing to do where none runs (a plan)."""
+    if FlowRunContext.get() is None:
+        return
     metrics = read_table(open_artifact(report, "metrics.parquet") / "metrics.parquet")
     places = f"- model: `{model.uri}`\n- report: `{report.uri}/report.html`\n"
     create_markdown_artifact(

@@ -110,7 +110,7 @@ def publish(attempt: Attempt, record: dict[str, Any], volatile: tuple[str, ...])
         "digest": digest,
         "files": files,
     }
-    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     attempt.store.write(f"{attempt.path}/{MANIFEST}", text.encode())
     return _artifact(attempt.store, attempt.path, manifest)
 
