@@ -23,7 +23,7 @@ class CausalLoss(nn.Module):
         chunk_positions: positions whose logits exist at one time.
     """
 
-    def __init__(self, model: PreTrainedModel, chunk_positions: int = 1024) -> None:
+    def __init__(self, model: PreTrainedModel, chunk_positions: int = 512) -> None:
         super().__init__()
         self.model = model
         self._chunk_positions = chunk_positions
