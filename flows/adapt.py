@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.prefect_report import show_in_prefect
-from flows.run_config import RunConfig
+from flows.run_config import ControlConfig, RunConfig
 from infra.artifacts import Artifact
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.embedding.task import initialise_embeddings
@@ -39,7 +39,7 @@ def adapt(run: RunConfig) -> Adapted:
     model = export_model(run.export, initial, trained)
 
     arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial, model)]
-    control = train_control(run, source, corpus) if run.control else []
+    control = [] if run.control is None else train_control(run, run.control, source, corpus)
     report = write_report(
         run.report, source, corpus, tokenizer, tokens, rows, trained, *arms, *control
     )
@@ -47,9 +47,11 @@ def adapt(run: RunConfig) -> Adapted:
     return Adapted(model, report)
 
 
-def train_control(run: RunConfig, source: Artifact, corpus: Artifact) -> list[Artifact]:
+def train_control(
+    run: RunConfig, control: ControlConfig, source: Artifact, corpus: Artifact
+) -> list[Artifact]:
     """The source model with its old tokenizer, trained on the same bytes, and its measures."""
     tokens = tokenize_corpus(run.tokens, source, corpus)
-    trained = continue_pretraining(run.pretraining, source, tokens)
+    trained = continue_pretraining(control.pretraining(run.pretraining), source, tokens)
     model = export_model(run.export, source, trained)
     return [measure_model(run.evaluation, model, corpus), trained]

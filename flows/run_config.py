@@ -19,6 +19,31 @@ class RunConfigError(InputError):
     """A run file cannot be read, or a field in it is wrong."""
 
 
+class ControlConfig(StageConfig):
+    """The control arm: the source model with its old tokenizer, trained on the same bytes.
+
+    It shows what part of a gain is due to more training, or to repair of a quantised source, and
+    not to the tokenizer. Its rows are trained already, so that it has rates of its own; everything
+    else is as in ``pretraining``.
+    """
+
+    lr_rows: float = Field(
+        default=1e-4, ge=0, description="Peak learning rate of its input rows and its head."
+    )
+    lr_body: float = Field(default=1e-4, gt=0, description="Peak learning rate of everything else.")
+
+    def pretraining(self, main: PretrainingConfig) -> PretrainingConfig:
+        """The main arm's training with the control's rates."""
+        rows = {"lr_input_rows": self.lr_rows, "lr_head": self.lr_rows}
+        phases = tuple(
+            phase.model_copy(
+                update=rows | ({"lr_body": self.lr_body} if phase.trainable == "all" else {})
+            )
+            for phase in main.phases
+        )
+        return main.model_copy(update={"phases": phases})
+
+
 class RunConfig(StageConfig):
     """Everything that decides what a run writes."""
 
@@ -40,11 +65,8 @@ class RunConfig(StageConfig):
     """What is measured on it."""
     report: ReportConfig = ReportConfig()
     """What is shown."""
-    control: bool = Field(
-        False,
-        description="Also train the source model with its old tokenizer on the same bytes: what "
-        "part of a gain is due to more training and not to the tokenizer.",
-    )
+    control: ControlConfig | None = None
+    """Train a control arm too; ``{}`` takes its defaults."""
 
 
 def load_run_config(path: Path) -> RunConfig:

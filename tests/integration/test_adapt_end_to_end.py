@@ -52,7 +52,7 @@ def stages_of(paths: set[str]) -> set[str]:
 
 
 def test_run_again_change_one_choice_and_export(tmp_path, tiny_run):
-    file = write_run(tmp_path, tiny_run, control=True)
+    file = write_run(tmp_path, tiny_run, control={})
     first = finish("run", file, "--export", str(tmp_path / "model"))
     before = manifests()
     assert "bits per byte" in first
@@ -64,9 +64,9 @@ def test_run_again_change_one_choice_and_export(tmp_path, tiny_run):
     assert len(shown) == 16  # all but the two locks, which look at their files again
 
     changed = {**tiny_run["evaluation"], "seed": 1}
-    plan = finish("plan", write_run(tmp_path, tiny_run, control=True, evaluation=changed))
+    plan = finish("plan", write_run(tmp_path, tiny_run, control={}, evaluation=changed))
     assert plan.count("measured") >= 4
-    finish("run", write_run(tmp_path, tiny_run, control=True, evaluation=changed))
+    finish("run", write_run(tmp_path, tiny_run, control={}, evaluation=changed))
     assert stages_of(set(manifests()) - set(before)) == {"measured", "report"}
 
     code = (
