@@ -161,6 +161,17 @@ def test_gc_keeps_what_pointers_and_kept_inputs_reach():
         read_artifact(lost.uri)
 
 
+def test_gc_takes_checkpoints_once_their_training_is_finished():
+    store = settings_store()
+    trained = run_call(call(), 1, write("weights"), silent)
+    folder = f"numbers/{key_of(trained)}/checkpoints"
+    for generation in (1, 2):
+        store.write(f"{folder}/{generation}/step-00000004/manifest.json", b"{}")
+    assert {(g.path, g.why) for g in find_garbage(store, grace_hours=0)} == {
+        (f"{folder}/1", "training finished")
+    }
+
+
 def test_equal_tables_have_equal_bytes(tmp_path):
     table = pa.table({"id": list(range(40_000)), "text": ["a"] * 40_000})
     write_table(tmp_path / "a.parquet", table)
