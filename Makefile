@@ -31,7 +31,7 @@ check: dev
 	$(BIN)/lint-imports
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . > /dev/null
-	$(BIN)/pip install --quiet --no-deps --target build/wheel dist/*.whl
+	$(BIN)/pip install -qq --no-deps --target build/wheel dist/*.whl
 	cd / && PYTHONPATH="$(CURDIR)/build/wheel" "$(CURDIR)/$(BIN)/python" -P -c \
 	  "import flows.cli as c; assert 'build/wheel' in c.__file__, c.__file__; c.app(['--help'])" > /dev/null
 
@@ -41,13 +41,13 @@ dev: .stamps/dev
 .stamps/install: $(PINS)
 	@mkdir -p .stamps
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
-	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) -c constraints.txt torch)
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/pip install -qq --upgrade pip -c constraints.txt
+	$(if $(TORCH_INDEX),$(BIN)/pip install -qq --index-url $(TORCH_INDEX) -c constraints.txt torch)
+	$(BIN)/pip install -qq -c constraints.txt -e .
 	@touch $@
 
 .stamps/dev: .stamps/install
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install -qq -c constraints.txt -e ".[dev]"
 	@touch $@
 
 clean:

@@ -104,7 +104,8 @@ def test_create_is_exclusive(bucket):
 def test_a_lease_is_held_by_one(bucket):
     store = settings_store()
     with (
-        lease(store, "a/lease.json"), pytest.raises(LeaseHeldError, match="is held by process"),
+        lease(store, "a/lease.json"),
+        pytest.raises(LeaseHeldError, match="is held by process"),
         lease(store, "a/lease.json"),
     ):
         pass
