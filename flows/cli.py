@@ -54,6 +54,8 @@ def run(
     _check_export(export)
     settings_store().check_writable()
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a log has no width of its own
     with prefect_server():
         adapted = _adapt(config, console, frozenset(force or []), force_from)
     if export is not None:
@@ -123,11 +125,9 @@ def show(uri: Uri) -> None:
 @artifacts.command()
 def verify(uri: Uri) -> None:
     """Check every file of an artifact against its sha256."""
-    from infra.artifacts import open_artifact, read_artifact, read_manifest
+    from infra.artifacts import read_artifact, verify_artifact
 
-    artifact = read_artifact(uri)
-    open_artifact(artifact)
-    Console().print(f"{len(read_manifest(artifact)['files'])} files are what was written.")
+    Console().print(f"{verify_artifact(read_artifact(uri))} files are what was written.")
 
 
 @artifacts.command()
@@ -206,7 +206,10 @@ def _print_outcome(console: Console, adapted: Adapted, export: Path | None) -> N
 
     report = open_artifact(adapted.report)
     header, *rows = summary_table(read_table(report / "metrics.parquet"))
-    table = Table(*header)
+    table = Table()
+    for number, name in enumerate(header):
+        # Words stay whole; an interval may go below its value in a narrow terminal.
+        table.add_column(name, no_wrap=number < 2, justify="left" if number < 2 else "right")
     for row in rows:
         table.add_row(*row)
     console.print(table)
