@@ -21,6 +21,7 @@ from infra.artifacts import (
     make_current,
     new_attempt_name,
     publish,
+    read_manifest,
 )
 from infra.keys import stage_key
 from infra.object_store import ObjectStore, explain, store_at
@@ -72,7 +73,8 @@ def run_call(
         generation: which one to publish.
         body: writes below ``attempt.folder``.
         progress: hears how far the body is.
-        keep_equal: return this artifact instead of a new one when the digest is the same.
+        keep_equal: return this artifact instead of a new one when every file is the same,
+            volatile ones included: where a lock's files lie may change while they do not.
     """
     store = settings_store()
     name = new_attempt_name()
@@ -82,10 +84,14 @@ def run_call(
         with explain(store.root):
             summary = body(attempt)
             artifact = publish(attempt, _record(call, summary, started), call.volatile)
-    if keep_equal is not None and keep_equal.digest == artifact.digest:
+    if keep_equal is not None and _files(keep_equal) == _files(artifact):
         store.delete(attempt.path)
         return keep_equal
     return make_current(artifact, generation)
+
+
+def _files(artifact: Artifact) -> Any:
+    return read_manifest(artifact)["files"]
 
 
 def _record(call: StageCall, summary: Summary, started: float) -> dict[str, Any]:
