@@ -13,6 +13,7 @@ runs see. A generation is raised to run a stage again although its key stands.
 import json
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from infra.errors import ArtifactNotFoundError, CorruptFileError
 from infra.keys import canonical_json, content_digest, file_sha256
 from infra.object_store import ObjectStore, store_at
+from infra.records import damaged_record, read_json
 from infra.settings import get_settings
 
 Summary = dict[str, int | float | str | bool | None]
@@ -122,7 +124,7 @@ def make_current(artifact: Artifact, generation: int) -> Artifact:
     folder, _, name = path.rpartition("/")
     pointer = f"{folder}/current-{generation}.json"
     store.create(pointer, canonical_json({"attempt": name, "digest": artifact.digest}))
-    winner = json.loads(store.read(pointer))["attempt"]
+    winner = read_json(store, pointer)["attempt"]
     return artifact if winner == name else read_artifact(store.uri(f"{folder}/{winner}"))
 
 
@@ -139,7 +141,7 @@ def find_current(store: ObjectStore, stage: str, key: str) -> tuple[Artifact | N
     )
     if not generations:
         return None, 0
-    pointer = json.loads(store.read(f"{stage}/{key}/current-{generations[-1]}.json"))
+    pointer = read_json(store, f"{stage}/{key}/current-{generations[-1]}.json")
     try:
         artifact = read_artifact(store.uri(f"{stage}/{key}/{pointer['attempt']}"))
     except ArtifactNotFoundError:
@@ -195,11 +197,29 @@ def open_artifact(artifact: Artifact, pattern: str = "*") -> Path:
             store.download(f"{path}/{file['path']}", local)
             _checked.pop(local, None)
         if not _is_intact(local, file):
-            raise CorruptFileError(
-                f"{store.uri(path)}/{file['path']} is not what was written (sha256 or size differ "
-                f"from its manifest); run the stage again with --force {artifact.stage}."
-            )
+            raise _not_as_written(store, path, file, artifact.stage)
     return folder
+
+
+def verify_artifact(artifact: Artifact) -> int:
+    """Check every file where it is stored, not a cached copy; returns how many there are.
+
+    Raises:
+        CorruptFileError: a file is not what the manifest says.
+        StoreError: a file is gone.
+    """
+    store = store_of(artifact)
+    path = store.relative(artifact.uri)
+    files = read_manifest(artifact)["files"]
+    with tempfile.TemporaryDirectory(prefix="tokgraft-verify-") as scratch:
+        for file in files:
+            stored = f"{path}/{file['path']}"
+            local = store.local_path(stored) if store.is_local else Path(scratch) / "file"
+            if not store.is_local:
+                store.download(stored, local)
+            if not local.is_file() or file_sha256(local) != file["sha256"]:
+                raise _not_as_written(store, path, file, artifact.stage)
+    return len(files)
 
 
 def store_of(artifact: Artifact) -> ObjectStore:
@@ -235,13 +255,26 @@ def _is_intact(local: Path, file: dict[str, Any]) -> bool:
     return known[2] == file["sha256"]
 
 
+def _not_as_written(
+    store: ObjectStore, path: str, file: dict[str, Any], stage: str
+) -> CorruptFileError:
+    return CorruptFileError(
+        f"{store.uri(path)}/{file['path']} is not what was written (sha256 or size differ "
+        f"from its manifest); run the stage again with --force {stage}."
+    )
+
+
 def _manifest_at(store: ObjectStore, path: str) -> dict[str, Any]:
     if not store.exists(f"{path}/{MANIFEST}"):
         raise ArtifactNotFoundError(
             f"no artifact at {store.uri(path)} (it has no {MANIFEST}); "
             "`tokgraft artifacts ls` lists what the store holds."
         )
-    return json.loads(store.read(f"{path}/{MANIFEST}"))
+    manifest = read_json(store, f"{path}/{MANIFEST}")
+    hashes = {f["path"]: f["sha256"] for f in manifest["files"] if not f["volatile"]}
+    if content_digest(hashes) != manifest["digest"]:
+        raise damaged_record(store, f"{path}/{MANIFEST}", "its digest is not that of its files")
+    return manifest
 
 
 def _artifact(store: ObjectStore, path: str, manifest: dict[str, Any]) -> Artifact:

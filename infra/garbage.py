@@ -4,7 +4,6 @@ Kept: every attempt that a pointer names, every attempt whose digest a kept mani
 input, checkpoints of keys without a finished artifact, and everything younger than a grace period.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import PurePosixPath
 
 from infra.artifacts import MANIFEST
 from infra.object_store import ObjectStore, StoredFile
+from infra.records import read_json
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _reachable(
     store: ObjectStore, folders: dict[str, list[StoredFile]], pointers: list[str]
 ) -> set[str]:
     waiting = [
-        f"{pointer.rpartition('/')[0]}/{json.loads(store.read(pointer))['attempt']}"
+        f"{pointer.rpartition('/')[0]}/{read_json(store, pointer)['attempt']}"
         for pointer in pointers
     ]
     kept: set[str] = set()
@@ -82,6 +82,6 @@ def _reachable(
 def _inputs(store: ObjectStore, path: str) -> Iterator[str]:
     if not store.exists(f"{path}/{MANIFEST}"):
         return
-    for artifact in json.loads(store.read(f"{path}/{MANIFEST}"))["inputs"]:
+    for artifact in read_json(store, f"{path}/{MANIFEST}")["inputs"]:
         if artifact["uri"].startswith(f"{store.root}/"):
             yield store.relative(artifact["uri"])

@@ -9,7 +9,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from infra.artifacts import find_current, open_artifact
+from infra.artifacts import find_current, open_artifact, verify_artifact
 from infra.errors import CorruptFileError, LeaseHeldError, StoreError
 from infra.garbage import find_garbage, remove_garbage
 from infra.lease import lease
@@ -92,6 +92,16 @@ def test_a_damaged_cached_copy_is_fetched_again_and_a_damaged_object_refused(buc
     store.write(f"{store.relative(artifact.uri)}/rows-00000.parquet", b"damaged")
     with pytest.raises(CorruptFileError, match=r"rows-00000\.parquet is not what was written"):
         open_artifact(artifact)
+
+
+def test_verify_looks_into_the_bucket_and_not_at_a_cached_copy(bucket):
+    artifact = run_call(StageCall("numbers", 1, 0, ()), 1, body, silent)
+    open_artifact(artifact)
+    assert verify_artifact(artifact) == 1
+    store = settings_store()
+    store.write(f"{store.relative(artifact.uri)}/rows-00000.parquet", b"damaged")
+    with pytest.raises(CorruptFileError, match=r"rows-00000\.parquet is not what was written"):
+        verify_artifact(artifact)
 
 
 def test_create_is_exclusive(bucket):

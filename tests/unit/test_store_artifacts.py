@@ -7,7 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from infra.artifacts import find_current, make_current, open_artifact, read_artifact, read_manifest
+from infra.artifacts import (
+    find_current,
+    make_current,
+    open_artifact,
+    read_artifact,
+    read_manifest,
+    verify_artifact,
+)
 from infra.errors import ArtifactNotFoundError, CorruptFileError, StoreError, UnserialisableError
 from infra.garbage import find_garbage, remove_garbage
 from infra.keys import canonical_json, content_digest, stage_key
@@ -124,6 +131,38 @@ def test_an_equal_refresh_keeps_the_standing_artifact():
     first = run_call(call(), 1, write("a"), silent)
     assert run_call(call(), 2, write("a"), silent, keep_equal=first) == first
     assert find_current(settings_store(), "numbers", call().key)[1] == 1
+
+
+def test_a_refresh_that_differs_in_volatile_files_alone_keeps_the_digest_and_takes_the_new_ones():
+    clock = call(volatile=("timings.parquet",))
+    first = run_call(clock, 1, write("a", "old place"), silent)
+    second = run_call(clock, 2, write("a", "new place"), silent, keep_equal=first)
+    assert second.digest == first.digest
+    assert (open_artifact(second) / "timings.parquet").read_text() == "new place"
+    assert find_current(settings_store(), "numbers", clock.key) == (second, 2)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", None])
+def test_a_damaged_manifest_or_pointer_is_named(content):
+    artifact = run_call(call(), 1, write("a"), silent)
+    store = settings_store()
+    manifest = f"{store.relative(artifact.uri)}/manifest.json"
+    changed = store.read(manifest).decode().replace('"sha256": "', '"sha256": "0')
+    store.write(manifest, (content or changed).encode())
+    with pytest.raises(CorruptFileError, match=r"manifest\.json is damaged"):
+        read_artifact(artifact.uri)
+    pointer = f"numbers/{key_of(artifact)}/current-1.json"
+    store.write(pointer, b"{")
+    with pytest.raises(CorruptFileError, match=r"current-1\.json is damaged"):
+        find_current(store, "numbers", call().key)
+
+
+def test_verify_reads_every_file():
+    artifact = run_call(call(), 1, write("a"), silent)
+    assert verify_artifact(artifact) == 2
+    (open_artifact(artifact) / "timings.parquet").write_text("other")
+    with pytest.raises(CorruptFileError, match=r"timings\.parquet is not what was written"):
+        verify_artifact(artifact)
 
 
 def test_moving_the_store_keeps_keys_and_digests(tmp_path, monkeypatch):
