@@ -1,5 +1,6 @@
 """A local cache of downloaded files under their sha256."""
 
+import secrets
 import shutil
 from pathlib import Path
 
@@ -19,9 +20,13 @@ class DownloadFolder:
         target = self._place(sha256)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            shutil.copyfile(path, partial)
-            partial.replace(target)
+            # A name of its own: two runs may keep the same file at the same time.
+            partial = target.with_name(f"{sha256}.{secrets.token_hex(4)}.partial")
+            try:
+                shutil.copyfile(path, partial)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
         return sha256
 
     def path_of(self, sha256: str) -> Path | None:
