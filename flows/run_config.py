@@ -28,7 +28,7 @@ class ControlConfig(StageConfig):
     """
 
     lr_rows: float = Field(
-        default=1e-4, ge=0, description="Peak learning rate of its input rows and its head."
+        default=3e-4, ge=0, description="Peak learning rate of its input rows and its head."
     )
     lr_body: float = Field(default=1e-4, gt=0, description="Peak learning rate of everything else.")
 
