@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +53,9 @@ def run(
     from infra.stages import settings_store
 
     config = load_run_config(file)
-    _check_export(export)
+    if export is not None:
+        export = export.absolute()
+        _check_export(export)
     settings_store().check_writable()
     console = Console()
     if not console.is_terminal:
@@ -106,12 +110,12 @@ def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = N
     from infra.stages import settings_store
 
     store = settings_store()
-    table = Table("stage", "digest", "uri")
+    console = Console(soft_wrap=True, highlight=False)
     for path in sorted(all_attempts(store), key=lambda p: p.rpartition("/")[2]):
         if stage is None or path.startswith(f"{stage}/"):
             artifact = read_artifact(store.uri(path))
-            table.add_row(artifact.stage, artifact.digest[:12], artifact.uri)
-    Console(soft_wrap=True).print(table)
+            # No table: it would cut addresses short where the terminal is narrow.
+            console.print(f"{artifact.stage:<12}  {artifact.digest[:12]}  {artifact.uri}")
 
 
 @artifacts.command()
@@ -158,26 +162,50 @@ def stage_names() -> list[str]:
     return sorted({value.name for value in vars(module).values() if isinstance(value, Stage)})
 
 
-def _check_export(folder: Path | None) -> None:
+@contextmanager
+def _written_whole(folder: Path) -> Generator[Path]:
+    """A folder beside the one to export to, for the block to fill; it is gone afterwards."""
     from tasks.shared.errors import InputError
 
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+    except OSError as error:
+        said = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"--export {folder} cannot be written ({said}); name a folder with room that can."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_export(folder: Path) -> None:
+    """Before any work: nothing is overwritten, and the place can be written."""
+    from tasks.shared.errors import InputError
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             f"--export {folder} exists and is not an empty folder; nothing is overwritten, "
             "name another one."
         )
+    with _written_whole(folder):
+        pass
 
 
 def _export(model: Artifact, folder: Path) -> None:
     """Copy whole or not at all: a folder that exists is a model that loads."""
     from infra.artifacts import open_artifact
 
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(open_artifact(model), partial, ignore=shutil.ignore_patterns("manifest.json"))
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
+    source = open_artifact(model)
+    with _written_whole(folder) as partial:
+        # Hidden files of a cached copy are remains of downloads that were killed.
+        ignored = shutil.ignore_patterns("manifest.json", ".*")
+        shutil.copytree(source, partial, ignore=ignored, dirs_exist_ok=True)
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
 
 
 def main() -> None:

@@ -44,8 +44,8 @@ def prefect_server() -> Generator[None]:
     if os.environ.get("PREFECT_API_URL"):
         yield
         return
-    home = get_settings().data_folder / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
+    home = _home()
+    _reach_loopback_directly()
     port = _free_port()
     os.environ.setdefault("PREFECT_HOME", str(home))
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
@@ -65,6 +65,27 @@ def prefect_server() -> Generator[None]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+def _home() -> Path:
+    home = get_settings().data_folder / "prefect"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "server.log").touch()
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"{home} cannot be written ({error.strerror}); the embedded Prefect server keeps its "
+            "records there: set TOKGRAFT_DATA_FOLDER to a folder that can."
+        ) from error
+    return home
+
+
+def _reach_loopback_directly() -> None:
+    """Where a proxy is set, clients would ask it for our own server too."""
+    names = ("no_proxy", "NO_PROXY")
+    spared = [host for name in names for host in os.environ.get(name, "").split(",") if host]
+    if "*" not in spared:
+        os.environ.update(dict.fromkeys(names, ",".join(dict.fromkeys([*spared, "127.0.0.1"]))))
 
 
 def _start(port: int, log: Path) -> subprocess.Popen[bytes]:

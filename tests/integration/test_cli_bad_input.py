@@ -66,6 +66,18 @@ def test_an_export_folder_that_is_not_empty(run_file, tmp_path):
     assert "is not an empty folder; nothing is overwritten" in text
 
 
+def test_an_export_folder_that_cannot_be_written_is_refused_before_any_work(run_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    text = complaint(tokgraft("run", run_file(), "--export", str(tmp_path / "file" / "model")))
+    assert "cannot be written" in text
+
+
+def test_a_data_folder_that_cannot_be_written(run_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    text = complaint(tokgraft("run", run_file(), TOKGRAFT_DATA_FOLDER=str(tmp_path / "file" / "d")))
+    assert "set TOKGRAFT_DATA_FOLDER" in text
+
+
 def test_a_wrong_setting_is_named(run_file):
     assert "n_processes" in complaint(tokgraft("run", run_file(), TOKGRAFT_N_PROCESSES="many"))
 
@@ -75,6 +87,13 @@ def test_an_unknown_stage_to_force(run_file):
     assert "no stage named rows; --force takes one of" in complaint(
         tokgraft("run", run_file(), "--force", "rows")
     )
+
+
+@pytest.mark.slow
+def test_a_proxy_is_not_asked_for_the_embedded_server(run_file):
+    nowhere = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:9")
+    text = complaint(tokgraft("run", run_file(), "--force", "rows", **nowhere, NO_PROXY="a.test"))
+    assert "no stage named rows" in text
 
 
 @pytest.mark.slow
