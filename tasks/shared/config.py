@@ -1,5 +1,6 @@
 """The base of every stage config, and what of it enters a key."""
 
+from pathlib import PurePath
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -32,6 +33,10 @@ def key_view(value: Any, *, keep_places: bool = False) -> Any:
     Args:
         value: a config, or anything inside one.
         keep_places: also fields marked ``PLACE``; a lock is found by where it looks.
+
+    Returns:
+        The same with plain mappings and lists; what has no exact form in JSON is left as it is,
+        for the key to refuse.
     """
     if isinstance(value, BaseModel):
         return {
@@ -43,6 +48,4 @@ def key_view(value: Any, *, keep_places: bool = False) -> Any:
         return {str(k): key_view(v, keep_places=keep_places) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [key_view(item, keep_places=keep_places) for item in value]
-    if isinstance(value, (str, int, float, bool)) or value is None:
-        return value
-    return str(value)
+    return str(value) if isinstance(value, PurePath) else value

@@ -49,6 +49,7 @@ class RunOptions:
     display: Display = field(default_factory=Display)
     planned: list[PlannedStage] = field(default_factory=list)
     forced_uris: set[str] = field(default_factory=set)
+    """What ``force_from`` made: whatever reads one of these runs too."""
     seen: set[str] = field(default_factory=set)
 
     def plan(self, line: PlannedStage) -> Artifact:
@@ -58,11 +59,11 @@ class RunOptions:
 
     def is_forced(self, stage: str, inputs: Sequence[Artifact]) -> bool:
         """Whether a stage runs although its artifact stands."""
-        if stage in self.force or stage == self.force_from:
-            return True
-        if self.force_from is None:
-            return False
-        return any(artifact.uri in self.forced_uris for artifact in inputs)
+        return stage in self.force or self.is_forced_on(stage, inputs)
+
+    def is_forced_on(self, stage: str, inputs: Sequence[Artifact]) -> bool:
+        """Whether it is one of those that ``force_from`` runs, to which ``force`` adds none."""
+        return stage == self.force_from or any(a.uri in self.forced_uris for a in inputs)
 
     def check_names(self, known: Sequence[str]) -> None:
         """Refuse a forced stage that the flow does not have.

@@ -74,7 +74,7 @@ class Stage(Generic[Inputs]):
             artifact = self._run(call, args, standing, generation, options)
         if options.plan_only:
             options.plan(PlannedStage(self.name, "cached", call.key, "looked up now"))
-        if forced:
+        if options.is_forced_on(self.name, inputs):
             options.forced_uris.add(artifact.uri)
         return artifact
 

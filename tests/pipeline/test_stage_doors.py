@@ -6,6 +6,7 @@ from typing import Annotated
 import pytest
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
+from infra.errors import UnserialisableError
 from infra.stages import settings_store
 from tasks.shared.config import PLACE, StageConfig
 from tasks.shared.run_options import RunOptions, UnknownStageError, run_options
@@ -106,6 +107,21 @@ def test_force_from_runs_all_that_depends_on_it():
     run()
     assert run(force_from="upper")[0] == ["look", "upper", "count"]
     assert run()[0] == ["look"]
+
+
+def test_force_beside_force_from_still_runs_one_stage_alone():
+    run()
+    assert run(force=frozenset({"upper"}), force_from="count")[0] == ["look", "upper", "count"]
+    run(force=frozenset({"look"}), force_from="count")
+    assert ran == ["look", "count"]
+
+
+def test_a_choice_without_an_exact_form_is_refused():
+    class Odd(StageConfig):
+        names: frozenset[str] = frozenset({"a", "b"})
+
+    with pytest.raises(UnserialisableError, match="cannot make a key"):
+        count(Odd(), look(Words()))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_plan_runs_nothing_and_says_what_would():
