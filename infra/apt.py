@@ -94,7 +94,8 @@ class PrivateApt:
                 name, version, _ = match["file"].rsplit("_", 2)
                 version = version.replace("%3a", ":")
                 size = int(match["size"])
-                package = AvailablePackage(name, version, match["sha256"], size, match["uri"])
+                uri = _without_credentials(match["uri"])
+                package = AvailablePackage(name, version, match["sha256"], size, uri)
                 found[name] = package
         if missing := sorted(set(packages) - set(found)):
             raise PackageNotFoundError(
@@ -167,6 +168,15 @@ def _configuration(folder: Path, languages: Sequence[str]) -> str:
     )
 
 
+def _without_credentials(uri: str) -> str:
+    """An address is stored and shown; a password from sources.list must not be."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
 def _last_line(result: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else f"it ended with code {result.returncode}"
+    return (
+        _without_credentials(lines[-1].rstrip("."))
+        if lines
+        else f"it ended with code {result.returncode}"
+    )
