@@ -44,6 +44,15 @@ class PhaseBase(StageConfig):
         description="Linear warm-up: a whole number of steps, or a fraction of the phase below 1.",
     )
 
+    @model_validator(mode="after")
+    def _warmup_is_steps_or_a_fraction(self) -> "PhaseBase":
+        if isinstance(self.warmup, float) and self.warmup >= 1:
+            raise ValueError(
+                f"warmup={self.warmup} is neither a whole number of steps nor a fraction of the "
+                "phase below 1; write steps without a decimal point"
+            )
+        return self
+
 
 class EmbeddingsPhase(PhaseBase):
     """Only the input rows and the head learn; the body stays as it is."""

@@ -3,6 +3,7 @@
 Between phases it goes the way of a resumed run: everything is built anew from the checkpoint.
 """
 
+import os
 import resource
 from dataclasses import asdict
 from functools import partial
@@ -55,10 +56,17 @@ class TrainingJob(BaseModel):
 
 def run(payload: dict[str, Any], place: WorkerPlace) -> None:
     """What the cluster calls in every worker."""
+    compute_deterministically()
+    train(TrainingJob.model_validate(payload), place)
+
+
+def compute_deterministically() -> None:
+    """The same bits from the same input, in this process from here on."""
+    # cuBLAS reads it at its first product; without it deterministic mode refuses every one.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # Deterministic mode would also write over every new tensor, to show reads of garbage.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    train(TrainingJob.model_validate(payload), place)
 
 
 def check_job(job: TrainingJob, world_size: int) -> int:

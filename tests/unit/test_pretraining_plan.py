@@ -101,3 +101,9 @@ def test_a_batch_that_does_not_divide_is_refused():
 def test_a_rate_of_the_body_cannot_be_given_where_it_is_frozen():
     with pytest.raises(ValidationError, match="lr_body"):
         EmbeddingsPhase.model_validate({"budget": {"amount": 1}, "lr_body": 1e-4})
+
+
+def test_a_warm_up_longer_than_its_phase_is_refused_as_a_fraction():
+    with pytest.raises(ValueError, match="neither a whole number of steps nor a fraction"):
+        FullPhase(budget=Budget(unit="tokens", amount=1), warmup=1.5)
+    assert FullPhase(budget=Budget(unit="tokens", amount=1), warmup=2).warmup == 2

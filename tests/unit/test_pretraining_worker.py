@@ -1,5 +1,6 @@
 """Worker and doors without a cluster: same bits after a stop, errors before the start."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ from tasks.pretraining.errors import (
 )
 from tasks.pretraining.task import PRETRAINING_VERSION, continue_pretraining, tokenize_corpus
 from tasks.pretraining.training_state import HISTORY, PARAMETER
-from tasks.pretraining.worker import TrainingJob, check_job, train
+from tasks.pretraining.worker import TrainingJob, check_job, compute_deterministically, train
 from tasks.shared.config import key_view
 from tasks.shared.model_loading import load_tokenizer
 
@@ -214,3 +215,15 @@ def test_a_second_trainer_of_the_same_run_is_refused(model, tokens):
     held = lease(settings_store(), f"{job.checkpoints_path}/lease.json")
     with held, pytest.raises(LeaseHeldError, match="is held by process"):
         continue_pretraining(config, model, tokens)
+
+
+def test_deterministic_mode_has_what_cublas_asks_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    was = torch.are_deterministic_algorithms_enabled()
+    try:
+        compute_deterministically()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(was)
