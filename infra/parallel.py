@@ -7,14 +7,20 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from infra.errors import InfraError
 from infra.settings import Settings, get_settings
 
 Shard = TypeVar("Shard")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+
+
+class WorkerLostError(InfraError, RuntimeError):
+    """A process of the pool ended before its work did."""
 
 
 def map_shards(
@@ -26,6 +32,9 @@ def map_shards(
         fn: a module-level function; its result must not depend on which process runs it.
         shards: small descriptions (paths, ranges), not the data itself.
         settings: place and number of processes; this process's by default.
+
+    Raises:
+        WorkerLostError: a process was killed.
     """
     settings = settings or get_settings()
     if settings.ray_address is not None:
@@ -39,7 +48,13 @@ def map_shards(
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, context, initializer=_die_with_parent) as pool:
-        yield from pool.map(fn, shards)
+        try:
+            yield from pool.map(fn, shards)
+        except BrokenProcessPool as error:
+            raise WorkerLostError(
+                "a process working on shards was killed from outside, most likely for want of "
+                "memory; free some, or set TOKGRAFT_N_PROCESSES to a smaller number."
+            ) from error
 
 
 def _die_with_parent() -> None:

@@ -2,10 +2,11 @@
 
 import math
 import operator
+import os
 
 import pytest
 
-from infra.parallel import map_shards
+from infra.parallel import WorkerLostError, map_shards
 from infra.settings import Settings
 
 
@@ -22,3 +23,8 @@ def test_no_shards_is_no_result():
 def test_an_error_in_a_process_reaches_the_caller():
     with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
         list(map_shards(math.sqrt, [1, -2, 3], Settings(n_processes=2)))
+
+
+def test_a_killed_process_is_one_clear_line():
+    with pytest.raises(WorkerLostError, match="TOKGRAFT_N_PROCESSES"):
+        list(map_shards(os._exit, [9, 9], Settings(n_processes=2)))
