@@ -10,7 +10,8 @@ class GenerationConfig(StageConfig):
 
     prompts: tuple[str, ...] = Field(
         default=(),
-        description="Openings to continue. None given: the first words of held-out documents.",
+        description="Openings to continue. None given: the first words of held-out documents, the "
+        "corpus' own before those of other suites.",
     )
     n_prompts: int = Field(
         default=3,

@@ -13,6 +13,10 @@ from tokenizers import Tokenizer
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
 _WARM_UP_CHARACTERS = 8
+_MAX_BYTES_OF_A_CHARACTER = 4
+"""In UTF-8; no token is shorter than a byte."""
+_INCOMPLETE = "\ufffd"
+"""Stands where the bytes so far make no character."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,27 @@ def continue_prompts(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     prefix_id: int,
-    special_ids: list[int],
+    never_ids: list[int],
     prompts: tuple[str, ...],
     sampling: Sampling,
 ) -> list[Continuation]:
     """Continue each prompt after the document prefix, one at a time.
 
-    Special tokens are never sampled: an early end would make speeds incomparable.
+    Args:
+        model: on its device.
+        tokenizer: of the model.
+        prefix_id: what stands before a document.
+        never_ids: ids that are never chosen: special tokens, since an early end would make speeds
+            incomparable, and rows that no token has, since they spell nothing.
+        prompts: in the order of the result.
+        sampling: how tokens are chosen, and how much text is enough.
     """
     if not prompts:
         return []
     brief = Sampling(_WARM_UP_CHARACTERS, 0.0, 1.0, sampling.seed)
-    _continue(model, tokenizer, prefix_id, special_ids, prompts[0], brief)
+    _continue(model, tokenizer, prefix_id, never_ids, prompts[0], brief)
     return [
-        _continue(model, tokenizer, prefix_id, special_ids, prompt, sampling) for prompt in prompts
+        _continue(model, tokenizer, prefix_id, never_ids, prompt, sampling) for prompt in prompts
     ]
 
 
@@ -60,7 +71,7 @@ def _continue(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     prefix_id: int,
-    special_ids: list[int],
+    never_ids: list[int],
     prompt: str,
     sampling: Sampling,
 ) -> Continuation:
@@ -73,7 +84,7 @@ def _continue(
         output = model.generate(  # pyright: ignore[reportCallIssue]
             input_ids,
             attention_mask=torch.ones_like(input_ids),
-            generation_config=_choice(sampling, special_ids, prefix_id),
+            generation_config=_choice(sampling, never_ids, prefix_id),
             stopping_criteria=[enough],
         )
         seconds = time.perf_counter() - started
@@ -81,11 +92,11 @@ def _continue(
     return Continuation(prompt, tokenizer.decode(new_ids), len(new_ids), seconds)
 
 
-def _choice(sampling: Sampling, special_ids: list[int], pad_id: int) -> GenerationConfig:
+def _choice(sampling: Sampling, never_ids: list[int], pad_id: int) -> GenerationConfig:
     """A whole generation config, so that nothing of the model's own slips in."""
     choice = GenerationConfig(
-        max_new_tokens=sampling.new_characters,
-        suppress_tokens=special_ids or None,
+        max_new_tokens=sampling.new_characters * _MAX_BYTES_OF_A_CHARACTER,
+        suppress_tokens=never_ids or None,
         pad_token_id=pad_id,
         do_sample=sampling.temperature > 0,
     )
@@ -108,5 +119,6 @@ class _EnoughCharacters(StoppingCriteria):
         self, input_ids: torch.Tensor, scores: object, **kwargs: object
     ) -> torch.BoolTensor:
         new_ids = input_ids[0, self._n_prompt :].tolist()
-        done = len(self._tokenizer.decode(new_ids)) >= self._n_characters
+        text = self._tokenizer.decode(new_ids).rstrip(_INCOMPLETE)
+        done = len(text) >= self._n_characters
         return cast(torch.BoolTensor, torch.tensor([done], device=input_ids.device))

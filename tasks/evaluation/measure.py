@@ -97,9 +97,11 @@ def metrics_table(documents: pa.Table, resampling: Resampling) -> pa.Table:
         n_bytes, n_tokens = int(units.n_bytes.sum()), int(units.n_tokens.sum())
         bits = bits_per_byte_of(units.nats, units.n_bytes, resampling)
         length = ratio(units.n_bytes, units.n_tokens, resampling)
+        n_documents = len(set(part["doc_id"].to_pylist()))
         rows += [
             _row(suite, subset, "bits_per_byte", bits, "bits/byte"),
             _row(suite, subset, "bytes_per_token", length, "bytes/token"),
+            _row(suite, subset, "n_documents", _plain(n_documents, part), "documents"),
             _row(suite, subset, "n_bytes", _plain(n_bytes, part), "bytes"),
             _row(suite, subset, "n_tokens", _plain(n_tokens, part), "tokens"),
         ]

@@ -20,6 +20,8 @@ class Page:
 
     title: str
     sentences: Sequence[str]
+    caveats: Sequence[str]
+    """Of the intervals."""
     summary: Sequence[Sequence[str]]
     by_source: Sequence[Sequence[str]]
     speeds: Sequence[tuple[str, str]]
@@ -36,8 +38,8 @@ class Page:
     continuations: Sequence[tuple[str, Sequence[tuple[str, str]]]]
     """A prompt, then model and continuation."""
     corpus: Sequence[Mapping[str, Any]]
-    artifacts: Sequence[tuple[str, str, str]]
-    """Stage, digest, address."""
+    artifacts: Sequence[tuple[str, str, str, str, bool]]
+    """Stage, whose, digest, address, and whether the store still has it."""
     config_yaml: str
     environment: Mapping[str, str]
     confidence: float

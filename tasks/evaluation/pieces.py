@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from tasks.shared.bits_per_byte import cut_pieces
 
+HELDOUT = "heldout"
+"""The suite of the corpus' own held-out documents."""
+
 
 @dataclass(frozen=True)
 class Document:
@@ -85,9 +88,12 @@ def _hash(doc_id: str) -> str:
 
 
 def openings(pieces: list[Piece], n: int, n_characters: int) -> tuple[str, ...]:
-    """Take the first words of ``n`` documents as prompts, ended at a space where there is one."""
+    """Take the first words of ``n`` documents as prompts, ended at a space where there is one.
+
+    The corpus' own documents come first: the model is adapted to their kind of text.
+    """
     prompts: list[str] = []
-    for piece in pieces:
+    for piece in sorted(pieces, key=lambda piece: piece.document.suite != HELDOUT):
         if len(prompts) == n:
             break
         text = " ".join(piece.text.split())

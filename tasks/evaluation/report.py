@@ -14,18 +14,15 @@ from tokenizers import Tokenizer
 
 from tasks.evaluation.compare import Arm
 from tasks.evaluation.config import ReportConfig
+from tasks.evaluation.curve_plot import Curve, Mark, curve_plot
+from tasks.evaluation.metric_rows import arms_of, rows_by_key, suites_of
 from tasks.evaluation.page import Page
-from tasks.evaluation.pieces import Document
-from tasks.evaluation.plots import Curve, Mark, bars_plot, curve_plot, lengths_plot
-from tasks.evaluation.summary import (
-    arms_of,
-    format_cell,
-    rows_by_key,
-    sentences,
-    suites_of,
-    summary_table,
-)
+from tasks.evaluation.pieces import HELDOUT, Document
+from tasks.evaluation.plots import bars_plot, lengths_plot
+from tasks.evaluation.provenance import Made, arms_text, choices
+from tasks.evaluation.summary import format_cell, summary_table
 from tasks.evaluation.token_views import Lineage, UsedToken, by_use, lineages, pieces_of_text
+from tasks.evaluation.wording import caveats, sentences, speed_sentences
 from tasks.shared.vocabulary import Vocabulary
 
 
@@ -47,20 +44,23 @@ class Story:
     arms: Sequence[Arm]
     metrics: pa.Table
     """All arms compared."""
-    manifests: Sequence[tuple[str, Mapping[str, Any]]]
-    """Address and manifest of each artifact."""
+    made: Sequence[Made]
+    """Every artifact that the measures rest on, inputs first."""
 
 
 def make_page(config: ReportConfig, story: Story) -> Page:
     """Choose what the page shows."""
-    metrics = story.metrics
+    metrics, arms = story.metrics, arms_of(story.metrics)
+    speeds = _speeds(story.arms)
+    n_prompts = max(arm.continuations.num_rows for arm in story.arms)
     most, least, n_new, n_unused = _use_of_new_tokens(config, story)
     return Page(
         title=f"{story.origin.get('origin', 'A model')} with a new tokenizer",
-        sentences=sentences(metrics),
+        sentences=sentences(metrics) + speed_sentences(speeds, n_prompts),
+        caveats=caveats(metrics),
         summary=summary_table(metrics),
         by_source=_by_source(metrics),
-        speeds=_speeds(story.arms),
+        speeds=[(name, _speed_text(speed)) for name, speed in speeds.items()],
         origin=story.origin,
         plots={
             "curve": _curve(story),
@@ -75,9 +75,12 @@ def make_page(config: ReportConfig, story: Story) -> Page:
         tokenised=_tokenised(config, story),
         continuations=_continuations(story.arms),
         corpus=story.corpus.to_pylist(),
-        artifacts=[(m["stage"], m["digest"], uri) for uri, m in story.manifests],
-        config_yaml=_config_yaml(story.manifests),
-        environment=_environment(story.manifests[-1][1]),
+        artifacts=[
+            (m.stage, arms_text(m, arms), m.digest, m.uri, m.manifest is not None)
+            for m in story.made
+        ],
+        config_yaml=_config_yaml(config, story, arms),
+        environment=_environment(story.made[-1].manifest or {}),
         confidence=config.confidence,
         has_control=any(arm.name == "control" for arm in story.arms),
     )
@@ -107,7 +110,7 @@ def _lineages(config: ReportConfig, story: Story, most_used: Sequence[UsedToken]
 
 
 def _tokenised(config: ReportConfig, story: Story) -> list[tuple[str, list[str]]]:
-    candidates = [d.text for d in story.heldout if d.suite == "heldout"] or [
+    candidates = [d.text for d in story.heldout if d.suite == HELDOUT] or [
         d.text for d in story.heldout
     ]
     long = [text for text in candidates if len(text) >= config.paragraph_characters]
@@ -121,22 +124,27 @@ def _tokenised(config: ReportConfig, story: Story) -> list[tuple[str, list[str]]
 
 
 def _curve(story: Story) -> str:
-    by_key = rows_by_key(story.metrics)
+    by_key, suites = rows_by_key(story.metrics), suites_of(story.metrics)
 
-    def bits(arm: str) -> float | None:
-        row = by_key.get((arm, "heldout", "bits_per_byte"))
-        return None if row is None else row["value"]
+    def bits(arm: str) -> dict[str, float]:
+        rows = {suite: by_key.get((arm, suite, "bits_per_byte")) for suite in suites}
+        return {suite: row["value"] for suite, row in rows.items() if row}
 
+    levels = bits("source")
     curves: list[Curve] = []
-    marks: list[Mark] = []
-    if (start := bits("initial")) is not None:
-        marks.append(Mark("initial", 0.0, start))
+    points = [("initial", 0.0)]
     for name, table in story.training.items():
         n_bytes = table["bytes"].to_numpy().astype(np.float64)
         curves.append(Curve(name, n_bytes, table["bits_per_byte"].to_numpy().astype(np.float64)))
-        if (end := bits(name)) is not None and len(n_bytes):
-            marks.append(Mark(name, float(n_bytes[-1]), end))
-    return curve_plot(curves, marks, bits("source"))
+        if len(n_bytes):
+            points.append((name, float(n_bytes[-1])))
+    marks = [
+        Mark(name, suite, n_bytes, value)
+        for name, n_bytes in points
+        for suite, value in bits(name).items()
+        if suite in levels
+    ]
+    return curve_plot(curves, marks, levels)
 
 
 def _bars(metrics: pa.Table) -> str:
@@ -165,12 +173,19 @@ def _by_source(metrics: pa.Table) -> list[list[str]]:
     ]
 
 
-def _speeds(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    return [
-        (arm.name, " · ".join(f"{row['value']:,.0f} {row['unit']}" for row in rows))
+def _speeds(arms: Sequence[Arm]) -> dict[str, dict[str, float]]:
+    return {
+        arm.name: {row["unit"]: row["value"] for row in rows}
         for arm in arms
         if (rows := arm.timings.to_pylist())
-    ]
+    }
+
+
+def _speed_text(speed: Mapping[str, float]) -> str:
+    return " · ".join(
+        f"{value:,.0f} {unit}" if unit == "characters/s" else f"{value:,.1f} {unit}"
+        for unit, value in speed.items()
+    )
 
 
 def _continuations(arms: Sequence[Arm]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -185,8 +200,8 @@ def _lengths(vocabulary: Vocabulary) -> list[int]:
     return [len(data) for data in vocabulary.token_bytes if data]
 
 
-def _config_yaml(manifests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    configs = {manifest["stage"]: manifest.get("config") for _, manifest in manifests}
+def _config_yaml(config: ReportConfig, story: Story, arms: Sequence[str]) -> str:
+    configs = choices(story.made, arms) | {"report": config.model_dump(mode="json")}
     return yaml.safe_dump(configs, sort_keys=False, allow_unicode=True)
 
 

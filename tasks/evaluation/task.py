@@ -1,16 +1,28 @@
 """The doors of the evaluation: measure a model, then compare models in a report."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from infra.artifacts import Artifact, Attempt, Summary, open_artifact, read_manifest
+from infra.artifacts import (
+    Artifact,
+    Attempt,
+    Summary,
+    open_artifact,
+    read_artifact,
+    read_manifest,
+)
+from infra.errors import ArtifactNotFoundError
+from infra.object_store import store_at
 from infra.parquet import read_table, write_table
 from infra.settings import get_settings
 from tasks.evaluation.config import EvaluationConfig, ReportConfig
 from tasks.shared.task import stage
 
+if TYPE_CHECKING:
+    from tasks.shared.vocabulary import Vocabulary
 
-@stage(name="measured", version=1, volatile=("timings.parquet",))
+
+@stage(name="measured", version=2, volatile=("timings.parquet",))
 def measure_model(
     attempt: Attempt, config: EvaluationConfig, model: Artifact, corpus: Artifact
 ) -> Summary:
@@ -52,7 +64,7 @@ def measure_model(
         lm,
         tokenizer,
         prefix_id,
-        sorted(vocabulary.special_ids.values()),
+        _never_generated(vocabulary, lm.config.get_text_config().vocab_size),
         prompts,
         Sampling(choice.new_characters, choice.temperature, choice.top_p, config.seed),
     )
@@ -68,6 +80,12 @@ def measure_model(
     }
 
 
+def _never_generated(vocabulary: "Vocabulary", n_rows: int) -> list[int]:
+    """Ids of special tokens, and of rows that no token has."""
+    spelled = {i for i, data in enumerate(vocabulary.token_bytes) if data is not None}
+    return sorted({*range(n_rows)} - spelled | {*vocabulary.special_ids.values()})
+
+
 def _device() -> str:
     import torch
 
@@ -75,7 +93,7 @@ def _device() -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
 
 
-@stage(name="report", version=1, volatile=("report.html",))
+@stage(name="report", version=2, volatile=("report.html",))
 def write_report(
     attempt: Attempt,
     config: ReportConfig,
@@ -96,9 +114,10 @@ def write_report(
     """
     from tasks.evaluation.compare import ARM_TABLES, Arm, compare
     from tasks.evaluation.intervals import Resampling
+    from tasks.evaluation.metric_rows import rows_by_key
     from tasks.evaluation.page import render
+    from tasks.evaluation.provenance import trace
     from tasks.evaluation.report import Story, make_page
-    from tasks.evaluation.summary import rows_by_key
     from tasks.evaluation.tables import read_documents
     from tasks.shared.model_loading import load_tokenizer
     from tasks.shared.vocabulary import read_vocabulary
@@ -111,13 +130,16 @@ def write_report(
         Arm(name, *(_table(artifact, table) for table in ARM_TABLES))
         for name, artifact in measured.items()
     ]
+    # What this run made is named beside the measures: a measure may come from an earlier run whose
+    # model was the same to the byte but came about in another way.
+    ends = {
+        name: [training[name], end] if name in training else [end] for name, end in measured.items()
+    }
+    ends["adapted"] = [tokenizer, tokens, embedding, *ends["adapted"]]
     resampling = Resampling(config.n_resamples, config.confidence, config.seed)
     metrics = compare(arms, resampling)
     model, vocabulary = open_artifact(source, "*.json"), open_artifact(tokenizer, "*.json")
     heldout = sorted(open_artifact(corpus, "heldout-*.parquet").glob("heldout-*.parquet"))
-    everything = (
-        source, corpus, tokenizer, tokens, embedding, *training.values(), *measured.values(),
-    )  # fmt: skip
     story = Story(
         origin=json.loads((model / "origin.json").read_text(encoding="utf-8")),
         heldout=read_documents(map(read_table, heldout)),
@@ -130,7 +152,10 @@ def write_report(
         training={name: _table(artifact, "metrics") for name, artifact in training.items()},
         arms=arms,
         metrics=metrics,
-        manifests=[(artifact.uri, read_manifest(artifact)) for artifact in everything],
+        made=trace(
+            {name: [one.model_dump() for one in made] for name, made in ends.items()},
+            _manifest_at,
+        ),
     )
     write_table(attempt.folder / "metrics.parquet", metrics)
     page = render(make_page(config, story))
@@ -140,6 +165,15 @@ def write_report(
         for (model_name, suite, metric), row in rows_by_key(metrics).items()
         if model_name == "adapted" and metric.startswith(("bits_per_byte", "tokens_saved"))
     }
+
+
+def _manifest_at(uri: str) -> dict[str, Any] | None:
+    """Read a manifest by its place below the root, which may have moved since it was noted."""
+    store = store_at(get_settings().store_root)
+    try:
+        return read_manifest(read_artifact(store.uri("/".join(uri.split("/")[-3:]))))
+    except ArtifactNotFoundError:
+        return None
 
 
 def _table(artifact: Artifact, name: str) -> Any:

@@ -1,5 +1,6 @@
 """Tokens as a person can read them: pieces of a text, lists by use, and where a row comes from."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,18 @@ def lineages(
                 (readable(source.token_bytes[i], source.token_text[i]), weight)
                 for i, weight in zip(row["source_ids"] or [], row["weights"] or [], strict=True)
             ),
-            row["note"] or "",
+            _readable_note(row, source),
         )
         for row in chosen
     ]
+
+
+def _readable_note(row: Mapping[str, Any], source: Vocabulary) -> str:
+    """Show old tokens that a note names by their raw vocabulary text as they look elsewhere."""
+    note = row["note"] or ""
+    for i in row["source_ids"] or []:
+        raw, shown = source.token_text[i], readable(source.token_bytes[i], source.token_text[i])
+        if raw not in ("", shown):
+            named = rf"(?<![^\s(]){re.escape(raw)}(?![^\s)])"
+            note = re.sub(named, shown.replace("\\", r"\\"), note)
+    return note

@@ -16,6 +16,7 @@ from tasks.evaluation.intervals import Resampling
 from tasks.evaluation.measure import documents_table, metrics_table
 from tasks.evaluation.page import render
 from tasks.evaluation.pieces import Document, choose_pieces
+from tasks.evaluation.provenance import Made
 from tasks.evaluation.report import Story, make_page
 from tasks.shared.model_loading import load_tokenizer
 from tasks.shared.vocabulary import read_vocabulary
@@ -72,8 +73,9 @@ def page_text(tiny_model_folder: Path, small_corpus_texts: list[str]) -> str:
         },
         arms=arms,
         metrics=compare(arms, DRAWS),
-        manifests=[
-            ("file:///store/x", {"stage": "model", "digest": "ab" * 32, "config": {"a": NASTY}})
+        made=[
+            Made("model", "ab" * 32, "file:///store/x", ("source",), {"config": {"a": NASTY}}),
+            Made("tokens", "cd" * 32, f"file:///store/{NASTY}", ("adapted",), None),
         ],
     )
     return render(make_page(ReportConfig(), story))

@@ -19,7 +19,8 @@ from tasks.evaluation.measure import (
     metrics_table,
 )
 from tasks.evaluation.pieces import Document, Piece, choose_pieces, openings
-from tasks.evaluation.summary import report_markdown, sentences, summary_table
+from tasks.evaluation.summary import report_markdown, summary_table
+from tasks.evaluation.wording import caveats, sentences, speed_sentences
 from tasks.shared.bits_per_byte import cut_pieces
 
 DRAWS = Resampling(n_resamples=200, confidence=0.95, seed=1)
@@ -32,11 +33,20 @@ def documents(n: int, suite: str = "heldout", words: int = 30) -> list[Document]
     ]
 
 
-def arm(name: str, bits: float, n_tokens: int = 10, n: int = 24, noise: float = 0.2) -> Arm:
-    pieces = choose_pieces(documents(n), 64, 10**9)
+def arm(
+    name: str,
+    bits: float,
+    n_tokens: int = 10,
+    n: int = 24,
+    noise: float = 0.2,
+    general_bits: float | None = None,
+) -> Arm:
+    texts = documents(n) + ([] if general_bits is None else documents(n, "general"))
+    pieces = choose_pieces(texts, 64, 10**9)
     n_bytes = np.array([piece.n_bytes for piece in pieces])
     hardness = np.random.default_rng(5).normal(0, noise, len(pieces))
-    nats = n_bytes * (bits + hardness) * math.log(2)
+    mine = [general_bits if piece.document.suite == "general" else bits for piece in pieces]
+    nats = n_bytes * (np.array(mine, float) + hardness) * math.log(2)
     table = documents_table(pieces, nats, [n_tokens] * len(pieces), np.ones(len(pieces), bool))
     empty = pa.table({})
     return Arm(name, metrics_table(table, DRAWS), table, empty, empty)
@@ -92,6 +102,15 @@ def test_prompts_end_at_a_word():
     assert openings(pieces, 2, 12) == ("Text 0 ä", "Text 1 ä")
 
 
+def test_prompts_come_from_the_corpus_before_other_suites():
+    texts = [*documents(2, "general"), *documents(1)]
+    pieces = choose_pieces(texts, 64, 10**9)
+    assert pieces[0].document.suite == "general"
+    first = openings(pieces, 2, 12)[0]
+    assert first == openings([p for p in pieces if p.document.suite == "heldout"], 1, 12)[0]
+    assert len(openings(pieces, 3, 12)) == 3
+
+
 def test_metrics_pool_suites_and_their_sources():
     table = arm("source", 2.0, noise=0.0).metrics.to_pylist()
     assert {row["subset"] for row in table} == {"all", "a", "b"}
@@ -131,6 +150,40 @@ def test_a_loss_is_called_worse_and_a_gain_better():
     assert {len(row) for row in rows} == {6}
     assert ["heldout", "tokens saved", "", "50.0%", "50.0%", ""] in rows
     assert report_markdown(metrics).count("\n| heldout |") == len(rows)
+
+
+def test_a_gain_here_and_a_loss_there_are_said_in_one_sentence():
+    arms = [arm("source", 2.0, general_bits=2.0), arm("adapted", 1.8, general_bits=2.3)]
+    assert sentences(compare(arms, DRAWS))[0] == (
+        "Compared with the source model, the adapted model is better on held-out text of the "
+        "corpus and worse on “general” text."
+    )
+
+
+@pytest.mark.parametrize("n", [1, 9, 10])
+def test_few_documents_are_counted_and_their_intervals_called_narrow(n: int):
+    arms = [arm("source", 2.0, n=n), arm("adapted", 1.8, n=n)]
+    metrics = compare(arms, DRAWS)
+    counted = [r for r in metrics.to_pylist() if r["metric"] == "n_documents"]
+    assert {row["value"] for row in counted if row["subset"] == "all"} == {n}
+    said = caveats(metrics)
+    assert len(said) == (n < 10)
+    if said:
+        noun = "document" if n == 1 else "documents"
+        n_pieces = arms[0].documents.num_rows
+        assert f"is {n} {noun} only: its intervals resample {n_pieces} pieces" in said[0]
+        assert said[0] in report_markdown(metrics)
+
+
+def test_speed_is_told_in_text_and_in_steps():
+    speeds = {
+        "source": {"characters/s": 50.0, "tokens/s": 20.0},
+        "adapted": {"characters/s": 100.0, "tokens/s": 22.0},
+    }
+    (said,) = speed_sentences(speeds, 3)
+    assert "50 characters a second in 20.0 steps, the adapted model 100 in 22.0" in said
+    assert "2.00 times the text at 1.10 times the steps" in said
+    assert speed_sentences({"source": speeds["source"]}, 3) == []
 
 
 def test_models_measured_on_other_texts_are_not_compared():
