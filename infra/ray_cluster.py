@@ -1,4 +1,6 @@
-"""Ray: workers for training, and tasks over shards on a cluster. No other file knows Ray.
+"""Ray: workers for training, and tasks over shards on a cluster.
+
+Only this file and ``ray_connection`` know Ray.
 
 Without ``TOKGRAFT_RAY_ADDRESS`` a Ray of this machine is started for the call and ended with it.
 Ray's own storage holds nothing of value: its folder is temporary and goes with the run.
@@ -11,12 +13,12 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from infra.devices import workers_on_gpu
 from infra.errors import InfraError
 from infra.process_memory import keep_freed_memory
-from infra.provenance import provenance
+from infra.ray_connection import connected
 from infra.settings import Settings
 
 Shard = TypeVar("Shard")
@@ -29,10 +31,6 @@ _LOG = logging.getLogger(__name__)
 
 class WorkerFailedError(InfraError, RuntimeError):
     """Training workers failed; the log has their traceback."""
-
-
-class VersionMismatchError(InfraError, RuntimeError):
-    """The cluster runs another version of the code than this process."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def run_training(
     Raises:
         WorkerFailedError: workers failed more often than settings allow.
     """
-    with _connected(settings), tempfile.TemporaryDirectory(prefix="tokgraft-ray-") as scratch:
+    with connected(settings), tempfile.TemporaryDirectory(prefix="tokgraft-ray-") as scratch:
         import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
@@ -120,7 +118,7 @@ def map_on_cluster(
     fn: Callable[[Shard], Result], shards: Sequence[Shard], settings: Settings
 ) -> Iterator[Result]:
     """Apply ``fn`` to every shard as Ray tasks; results in the order of ``shards``."""
-    with _connected(settings):
+    with connected(settings):
         import ray
 
         remote = ray.remote(fn)
@@ -229,64 +227,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _on_gpu(settings: Settings) -> bool:
-    if settings.device != "auto":
-        return settings.device == "cuda"
     import ray
 
-    return float(ray.cluster_resources().get("GPU", 0)) >= settings.world_size
-
-
-@contextmanager
-def _connected(settings: Settings) -> Generator[None]:
-    """A Ray to work with: the cluster that settings name, or one of this machine's own."""
-    # Ray's nag about accelerator variables is a warning on every start; the new rule is fine here.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    common: dict[str, Any] = {
-        "log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True,
-        "namespace": "tokgraft",
-    }  # fmt: skip
-    try:
-        if settings.ray_address is None:
-            cpus = max(os.cpu_count() or 1, settings.world_size + 1)
-            ray.init(address="local", num_cpus=cpus, include_dashboard=True, **common)
-        else:
-            ray.init(address=settings.ray_address, runtime_env=_code_for_cluster(), **common)
-            _refuse_other_versions()
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _code_for_cluster() -> dict[str, Any]:
-    """A checkout travels with the driver; an installed wheel must be installed on every node."""
-    folder = Path(__file__).resolve().parents[1]
-    settings = {k: v for k, v in os.environ.items() if k.startswith("TOKGRAFT_")}
-    environment: dict[str, Any] = {"env_vars": settings}
-    if (folder / "pyproject.toml").exists():
-        environment["py_modules"] = [str(folder / name) for name in ("tasks", "infra")]
-    return environment
-
-
-def _refuse_other_versions() -> None:
-    import ray
-
-    here = _versions()
-    there = ray.get(ray.remote(num_cpus=0)(_versions).remote())
-    if here != there:
-        raise VersionMismatchError(
-            f"this process runs {here}, the cluster {there}; install the same wheel on both."
-        )
-
-
-def _versions() -> dict[str, str | None]:
-    facts = provenance()
-    names = ("tokgraft", "torch", "transformers", "safetensors")
-    versions: dict[str, str | None] = {name: facts["packages"].get(name) for name in names}
-    versions["python"] = facts["python"]
-    return versions
+    n_gpus = float(ray.cluster_resources().get("GPU", 0))
+    may_grow = settings.ray_address is not None
+    return workers_on_gpu(settings.device, n_gpus, settings.world_size, may_grow=may_grow)

@@ -103,6 +103,7 @@ def _bias_direction(
     import numpy as np
     import torch
 
+    from infra.devices import torch_device
     from infra.settings import get_settings
     from tasks.embedding.constant_direction import constant_direction
     from tasks.embedding.hidden_states import read_hidden_states
@@ -123,9 +124,8 @@ def _bias_direction(
     settings = get_settings()
     if settings.n_threads:
         torch.set_num_threads(settings.n_threads)
-    device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     hidden = read_hidden_states(
-        load_causal_lm(model_folder, torch.float32, device),
+        load_causal_lm(model_folder, torch.float32, torch_device()),
         windows,
         lambda done, total: attempt.progress(
             float(done), float(total), "windows read by the source model"

@@ -1,0 +1,101 @@
+"""How this process comes to a Ray: a cluster that settings name, or one of its own."""
+
+import logging
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.errors import InfraError
+from infra.provenance import provenance
+from infra.settings import Settings
+
+
+_ANSWER_SECONDS = 10.0
+
+
+class ClusterUnreachableError(InfraError, RuntimeError):
+    """The settings name a cluster that does not answer."""
+
+
+class VersionMismatchError(InfraError, RuntimeError):
+    """The cluster runs another version of the code than this process."""
+
+
+@contextmanager
+def connected(settings: Settings) -> Generator[None]:
+    """A Ray to work with: the cluster that settings name, or one of this machine's own."""
+    # Ray's nag about accelerator variables is a warning on every start; the new rule is fine here.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    common: dict[str, Any] = {
+        "log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True,
+        "namespace": "tokgraft",
+    }  # fmt: skip
+    try:
+        if settings.ray_address is None:
+            cpus = max(os.cpu_count() or 1, settings.world_size + 1)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=True, **common)
+        else:
+            _join(settings.ray_address, common)
+            _refuse_other_versions()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    import ray
+
+    try:
+        _knock(address)
+        ray.init(address=address, runtime_env=_code_for_cluster(), **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterUnreachableError(
+            f"TOKGRAFT_RAY_ADDRESS={address} leads to no Ray cluster "
+            f"({' '.join(str(error).split())[:200]}); start one, correct the address, or unset it "
+            "to use this machine alone."
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself would go on trying for minutes where nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+
+
+def _code_for_cluster() -> dict[str, Any]:
+    """A checkout travels with the driver; an installed wheel must be installed on every node."""
+    folder = Path(__file__).resolve().parents[1]
+    settings = {k: v for k, v in os.environ.items() if k.startswith("TOKGRAFT_")}
+    environment: dict[str, Any] = {"env_vars": settings}
+    if (folder / "pyproject.toml").exists():
+        environment["py_modules"] = [str(folder / name) for name in ("tasks", "infra")]
+    return environment
+
+
+def _refuse_other_versions() -> None:
+    import ray
+
+    here = _versions()
+    there = ray.get(ray.remote(num_cpus=0)(_versions).remote())
+    if here != there:
+        raise VersionMismatchError(
+            f"this process runs {here}, the cluster {there}; install the same wheel on both."
+        )
+
+
+def _versions() -> dict[str, str | None]:
+    facts = provenance()
+    names = ("tokgraft", "torch", "transformers", "safetensors")
+    versions: dict[str, str | None] = {name: facts["packages"].get(name) for name in names}
+    versions["python"] = facts["python"]
+    return versions
