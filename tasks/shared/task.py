@@ -4,10 +4,12 @@ The body is ``(attempt, config, *artifacts) -> summary``; the door is ``(config,
 Artifact``. Prefect's own result cache is not used: it pickles, and it keys on source lines.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec
 
+import httpx
 from prefect import task
 from prefect.artifacts import (
     create_progress_artifact,
@@ -24,6 +26,7 @@ from tasks.shared.config import key_view
 from tasks.shared.run_options import PlannedStage, Refresh, RunOptions, run_options
 
 Inputs = ParamSpec("Inputs")
+_LOG = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 5.0
 """Least time between two updates of a progress artifact in Prefect."""
@@ -175,11 +178,14 @@ def _reporter(
             return
         last = now
         percent = 100.0 * done / total if total else 0.0
-        if artifact_id is None:
-            artifact_id = create_progress_artifact(
-                progress=percent, key=f"{call.stage}-progress".replace("_", "-"), description=text
-            )
-        else:
-            update_progress_artifact(artifact_id=artifact_id, progress=percent, description=text)
+        key = f"{call.stage}-progress".replace("_", "-")
+        try:
+            if artifact_id is None:
+                artifact_id = create_progress_artifact(percent, key=key, description=text)
+            else:
+                update_progress_artifact(artifact_id, progress=percent, description=text)
+        except httpx.HTTPError as error:
+            # A server that is away for a moment must not end hours of work; the next one is tried.
+            _LOG.warning("Prefect does not take the progress of %s: %r", call.stage, error)
 
     return report
