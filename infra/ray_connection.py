@@ -12,7 +12,6 @@ from infra.errors import InfraError
 from infra.provenance import provenance
 from infra.settings import Settings
 
-
 _ANSWER_SECONDS = 10.0
 
 
