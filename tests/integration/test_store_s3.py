@@ -1,5 +1,8 @@
 """The same store on an S3 API (moto's server, started here)."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +131,19 @@ def test_a_missing_bucket_is_one_clear_line(bucket):
     with pytest.raises(StoreError, match="the bucket must exist") as caught:
         ObjectStore("s3://nowhere/run").check_writable()
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_into_a_missing_bucket_ends_before_any_work(bucket):
+    run_file = Path(__file__).parents[2] / "configs" / "python_code.yaml"
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("tokgraft")), "run", str(run_file)],
+        env={**os.environ, "TOKGRAFT_STORE": "s3://nowhere/run"},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("tokgraft: not found in s3://nowhere/run")
+    assert done.stderr.count("\n") == 1
+    assert "the bucket must exist" in done.stderr
 
 
 def test_wrong_credentials_are_one_clear_line(bucket, server, monkeypatch):
