@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tasks.shared.bits_per_byte import cut_pieces
+from tasks.shared.text_pieces import cut_pieces
 
 HELDOUT = "heldout"
 """The suite of the corpus' own held-out documents."""

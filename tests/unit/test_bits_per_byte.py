@@ -9,11 +9,11 @@ from tasks.shared.bits_per_byte import (
     ContextTooShortError,
     bits_per_byte,
     check_document_bytes,
-    cut_pieces,
     encode_documents,
     score_documents,
 )
 from tasks.shared.model_loading import load_causal_lm, load_tokenizer
+from tasks.shared.text_pieces import cut_pieces
 
 PREFIX = 0
 

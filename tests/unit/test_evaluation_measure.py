@@ -21,7 +21,7 @@ from tasks.evaluation.measure import (
 from tasks.evaluation.pieces import Document, Piece, choose_pieces, openings
 from tasks.evaluation.summary import report_markdown, summary_table
 from tasks.evaluation.wording import caveats, sentences, speed_sentences
-from tasks.shared.bits_per_byte import cut_pieces
+from tasks.shared.text_pieces import cut_pieces
 
 DRAWS = Resampling(n_resamples=200, confidence=0.95, seed=1)
 RNG = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Attempts, pointers, digests, verification, generations."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -18,7 +19,7 @@ from infra.artifacts import (
 from infra.errors import ArtifactNotFoundError, CorruptFileError, StoreError, UnserialisableError
 from infra.garbage import find_garbage, remove_garbage
 from infra.keys import canonical_json, content_digest, stage_key
-from infra.object_store import ObjectStore
+from infra.object_store import ObjectStore, explain
 from infra.parquet import read_table, write_table
 from infra.stages import StageCall, run_call, settings_store
 
@@ -234,3 +235,17 @@ def test_an_unwritable_store_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="TOKGRAFT_STORE"):
         ObjectStore(str(tmp_path / "file" / "store")).check_writable()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "full"), "no space left below /store, or for scratch files below"),
+        (PermissionError(errno.EACCES, "no", "/store/a"), "/store refuses access"),
+        (PermissionError(errno.EACCES, "no", "/texts/a"), "/texts/a refuses access"),
+    ],
+)
+def test_an_error_of_the_system_names_the_place_it_is_about(error: OSError, said: str):
+    with pytest.raises(StoreError, match=f"^{said}") as caught, explain("/store"):
+        raise error
+    assert "TOKGRAFT_STORE" in str(caught.value)
