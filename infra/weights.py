@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from infra.errors import ArtifactNotFoundError, CorruptFileError
 
@@ -22,6 +21,8 @@ INDEX_NAME = "model.safetensors.index.json"
 
 def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
     """Write named tensors into one file; equal tensors give equal bytes."""
+    from safetensors.torch import save_file  # imports torch, which readers of names do not need
+
     path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
     try:
