@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,11 +186,17 @@ def explain(root: str) -> Generator[None]:
 
 def _advice(root: str, error: Exception) -> str:
     said = " ".join(str(error).split())
+    name = getattr(error, "filename", None)
+    if "://" not in root and isinstance(name, str) and not Path(name).is_relative_to(root):
+        root = name  # a stage met it at a file of its own
     number = getattr(error, "errno", None)
     if type(error).__name__ in _LOST_CREDENTIALS:
         return f"no credentials for {root} ({said}); set AWS_ACCESS_KEY_ID and its secret."
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left below {root} ({said}); free some or point TOKGRAFT_STORE elsewhere."
+        return (
+            f"no space left below {root}, or for scratch files below {tempfile.gettempdir()} "
+            f"({said}); free some, or point TOKGRAFT_STORE or TMPDIR elsewhere."
+        )
     if isinstance(error, PermissionError) or number == errno.EROFS:
         return (
             f"{root} refuses access ({said}); check its permissions, "
