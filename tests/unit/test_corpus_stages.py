@@ -85,6 +85,18 @@ def test_place_and_processes_do_not_change_the_bytes(
     assert second.uri != first.uri
 
 
+def test_files_under_a_relative_path_are_read_where_they_lie_now(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(texts)
+    config = config_for("**/*.txt")
+    first = lock_corpus(config)
+    texts.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert lock_corpus(config).digest == first.digest
+    assert rows(run(config), "train")
+
+
 def test_unchanged_files_are_cached_and_a_changed_one_is_seen(texts: Path):
     config = config_for(texts / "**/*.txt")
     first = run(config)
