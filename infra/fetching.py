@@ -5,6 +5,7 @@ Addresses: a local path, ``s3://bucket/key``, ``wheel:package==version`` and
 """
 
 import hashlib
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from infra.wheels import fetch_wheel
 
 
 def sha256_of(uri: str) -> tuple[str, int]:
-    """Sha256 and size of a local or ``s3://`` file, remembered by address, size and time."""
+    """Sha256 and size of a local or ``s3://`` file, remembered by address, size and stamp."""
     root, _, name = uri.rpartition("/")
     store = store_at(root)
     if store.is_local:
@@ -26,13 +27,13 @@ def sha256_of(uri: str) -> tuple[str, int]:
         n_bytes, stamp = status.st_size, str(status.st_mtime_ns)
     else:
         found = next(file for file in store.files(name) if file.path == name)
-        n_bytes, stamp = found.n_bytes, str(found.modified_seconds)
+        n_bytes, stamp = found.n_bytes, found.stamp
     note = _note_of(uri, n_bytes, stamp)
     if note.exists():
         return note.read_text(), n_bytes
     sha256 = file_sha256(Path(uri)) if store.is_local else _download(uri)
     note.parent.mkdir(parents=True, exist_ok=True)
-    partial = note.with_suffix(".partial")
+    partial = note.with_name(f"{note.name}.{secrets.token_hex(4)}.partial")
     partial.write_text(sha256)
     partial.replace(note)
     return sha256, n_bytes

@@ -25,11 +25,13 @@ _LOST_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "TokenRetr
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file of a store: path relative to the root, size, and when it was last written."""
+    """One file of a store, its path relative to the root."""
 
     path: str
     n_bytes: int
     modified_seconds: float
+    stamp: str
+    """Changes with the content: the server's etag, else when it was last written."""
 
 
 class ObjectStore:
@@ -135,7 +137,8 @@ class ObjectStore:
             info = found[name]
             modified = info.get("mtime") or info.get("LastModified") or 0.0
             seconds = modified if isinstance(modified, (int, float)) else modified.timestamp()
-            yield StoredFile(name[len(self._base) + 1 :], int(info["size"]), float(seconds))
+            stamp = str(info.get("ETag") or modified)
+            yield StoredFile(name[len(self._base) + 1 :], int(info["size"]), float(seconds), stamp)
 
     def children(self, prefix: str = "") -> list[str]:
         """Names directly below ``prefix``, sorted."""

@@ -1,5 +1,6 @@
 """The same store on an S3 API (moto's server, started here)."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from infra.artifacts import find_current, open_artifact, verify_artifact
 from infra.errors import CorruptFileError, LeaseHeldError, StoreError
+from infra.fetching import fetch, sha256_of
 from infra.garbage import find_garbage, remove_garbage
 from infra.lease import lease
 from infra.object_store import ObjectStore
@@ -105,6 +107,16 @@ def test_verify_looks_into_the_bucket_and_not_at_a_cached_copy(bucket):
     store.write(f"{store.relative(artifact.uri)}/rows-00000.parquet", b"damaged")
     with pytest.raises(CorruptFileError, match=r"rows-00000\.parquet is not what was written"):
         verify_artifact(artifact)
+
+
+def test_an_object_written_anew_within_a_second_is_hashed_anew(bucket):
+    store = settings_store()
+    found: list[tuple[str, int]] = []
+    for content in (b"one", b"two"):
+        store.write("model/config.json", content)
+        found.append(sha256_of(store.uri("model/config.json")))
+        assert fetch(store.uri("model/config.json"), found[-1][0]).read_bytes() == content
+    assert found == [(hashlib.sha256(content).hexdigest(), 3) for content in (b"one", b"two")]
 
 
 def test_create_is_exclusive(bucket):
