@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from infra.errors import CorruptFileError, InfraError
 from infra.keys import file_sha256
 from infra.object_store import ObjectStore
+from infra.records import read_json
 from infra.weights import open_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class Checkpoints:
             if not self._store.is_local:
                 data = folder / f"{file}.safetensors"
                 self._store.upload(data, f"{self._folder(step)}/{data.name}")
-        index = {"sha256": sha256, "parts": {n: entry for n, (_, entry) in parts.items()}}
+        entries = {n: entry for n, (_, entry) in parts.items()}
+        index = {"sha256": sha256, "world_size": world_size, "parts": entries}
         self._store.write(f"{self._folder(step)}/{file}.json", json.dumps(index).encode())
 
     def complete(self, step: int, world_size: int, record: Mapping[str, Any], keep: int) -> None:
@@ -105,11 +107,20 @@ class Checkpoints:
             world_size: number of workers that wrote.
             record: JSON values to find with it.
             keep: how many steps to keep, this one included.
+
+        Raises:
+            CheckpointMismatchError: another run wrote a part of it, so it is not whole.
         """
         files: dict[str, Any] = {}
         for rank in range(world_size):
             file = f"rank-{rank:05d}"
-            index = json.loads(self._store.read(f"{self._folder(step)}/{file}.json"))
+            index = read_json(self._store, f"{self._folder(step)}/{file}.json")
+            if index["world_size"] != world_size:
+                raise CheckpointMismatchError(
+                    f"{self._store.uri(self._folder(step))}/{file}.json is one of "
+                    f"{index['world_size']} parts and not of {world_size}: two runs train the "
+                    "same key; end one of them, the other goes on when started again."
+                )
             files[f"{file}.safetensors"] = index
         manifest = {"step": step, "world_size": world_size, "record": dict(record), "files": files}
         self._store.write(f"{self._folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
@@ -123,7 +134,7 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             return None
-        manifest = json.loads(self._store.read(f"{self._folder(steps[-1])}/{MANIFEST}"))
+        manifest = read_json(self._store, f"{self._folder(steps[-1])}/{MANIFEST}")
         return Checkpoint(self._store, self._folder(steps[-1]), manifest)
 
     def _folder(self, step: int) -> str:

@@ -69,6 +69,15 @@ def test_a_step_without_manifest_does_not_exist(store: ObjectStore):
     assert checkpoint.step == 1
 
 
+def test_parts_of_two_runs_do_not_make_a_whole(store: ObjectStore):
+    mine = Checkpoints(store, "run")
+    mine.write_part(1, tensors(), {}, 0, 1)
+    Checkpoints(store, "run").write_part(1, tensors(), {}, 0, 2)
+    with pytest.raises(CheckpointMismatchError, match="two runs train the same key"):
+        mine.complete(1, 1, {}, 2)
+    assert mine.newest() is None
+
+
 def test_no_checkpoint_at_all(store: ObjectStore):
     assert Checkpoints(store, "run").newest() is None
 
