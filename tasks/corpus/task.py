@@ -153,12 +153,14 @@ def sample_corpus(attempt: Attempt, config: CorpusConfig, lock: Artifact) -> Sum
     names = [source.name for source in config.sources]
     scratch = attempt.folder / "scratch"
     scratch.mkdir()
-    shards = _reading_shards(config, open_artifact(lock), scratch)
+    lock_folder = open_artifact(lock)
+    shards = _reading_shards(config, lock_folder, scratch)
     extracted: list[Extracted] = []
     for result in map_shards(extract, shards):
         extracted.append(result)
         done = len(extracted)
         attempt.progress(float(done), float(len(shards)), f"read {shards[done - 1].source.name}")
+    _refuse_changed(lock_folder)
 
     texts = [shard for shard in shards if not shard.is_english_edition]
     tables = [shard.target for shard in texts]
@@ -221,6 +223,15 @@ def _reading_shards(config: CorpusConfig, lock: Path, scratch: Path) -> "list[Sh
                 part = tuple(items[i] for i in run)
                 shards.append(Shard(source, edition == "english", part, target))
     return shards
+
+
+def _refuse_changed(lock: Path) -> None:
+    """Look once more, now that all is read: a file that changed meanwhile is another corpus."""
+    uri_of = {
+        row["sha256"]: row["uri"] for row in read_table(lock / "origins.parquet").to_pylist()
+    }
+    for row in read_table(lock / "lock.parquet").to_pylist():
+        _local_path(row, uri_of[row["sha256"]])
 
 
 def _local_path(row: dict[str, str], uri: str) -> Path:

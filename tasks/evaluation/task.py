@@ -11,6 +11,7 @@ from infra.artifacts import (
     read_artifact,
     read_manifest,
 )
+from infra.devices import torch_device
 from infra.errors import ArtifactNotFoundError
 from infra.object_store import store_at
 from infra.parquet import read_table, write_table
@@ -43,7 +44,7 @@ def measure_model(
     heldout = open_artifact(corpus, "heldout-*.parquet")
     documents = read_documents(map(read_table, sorted(heldout.glob("heldout-*.parquet"))))
     pieces = choose_pieces(documents, config.document_bytes, config.suite_bytes)
-    lm = load_causal_lm(folder, device=_device())
+    lm = load_causal_lm(folder, device=torch_device())
     check_document_bytes(
         config.document_bytes, getattr(lm.config.get_text_config(), "max_position_embeddings", None)
     )
@@ -84,13 +85,6 @@ def _never_generated(vocabulary: "Vocabulary", n_rows: int) -> list[int]:
     """Ids of special tokens, and of rows that no token has."""
     spelled = {i for i, data in enumerate(vocabulary.token_bytes) if data is not None}
     return sorted({*range(n_rows)} - spelled | {*vocabulary.special_ids.values()})
-
-
-def _device() -> str:
-    import torch
-
-    asked = get_settings().device
-    return ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
 
 
 @stage(name="report", version=2, volatile=("report.html",))

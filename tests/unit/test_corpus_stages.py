@@ -22,6 +22,7 @@ from tasks.corpus.errors import (
     UnreadableFileError,
 )
 from tasks.corpus.task import lock_corpus, sample_corpus
+from tasks.shared.run_options import Display, RunOptions, run_options
 
 
 def config_for(*paths: Path | str, **choices: Any) -> CorpusConfig:
@@ -217,6 +218,21 @@ def test_a_file_that_changed_after_the_lock_is_refused(texts: Path):
         ChangedSourceError, match=r"000\.txt of source files is gone or has changed"
     ):
         sample_corpus(config, lock)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(texts: Path):
+    class Meddler(Display):
+        def progress(self, stage: str, done: float, total: float, text: str) -> None:
+            (texts / "000.txt").write_text("Anderer Text, während gelesen wird, und länger.\n")
+
+    config = config_for(texts / "**/*.txt")
+    lock = lock_corpus(config)
+    token = run_options.set(RunOptions(display=Meddler()))
+    try:
+        with pytest.raises(ChangedSourceError, match=r"000\.txt .*has changed"):
+            sample_corpus(config, lock)
+    finally:
+        run_options.reset(token)
 
 
 def test_an_unreadable_file_is_an_error_of_one_line(texts: Path):
