@@ -1,6 +1,7 @@
 """One whole run: one field a stage, read from one YAML file."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -69,6 +70,18 @@ class RunConfig(StageConfig):
     """Train a control arm too; ``{}`` takes its defaults."""
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """A key given twice is an error; YAML libraries let the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if repeated := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{', '.join(repeated)} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def load_run_config(path: Path) -> RunConfig:
     """Read a run file.
 
@@ -76,7 +89,7 @@ def load_run_config(path: Path) -> RunConfig:
         RunConfigError: one line that names the file, the field and what is wrong with it.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_EachKeyOnce)
     except FileNotFoundError as error:
         raise RunConfigError(f"no run file {path}; configs/ holds examples.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -3,6 +3,7 @@
 Every field is read from an environment variable ``TOKGRAFT_<NAME>``.
 """
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,8 @@ from typing import Literal
 import platformdirs
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infra.errors import InfraError
 
 
 class Settings(BaseSettings):
@@ -43,7 +46,22 @@ class Settings(BaseSettings):
         return self.store or str(self.data_folder / "store")
 
 
+class UnknownSettingError(InfraError, ValueError):
+    """The environment has a ``TOKGRAFT_`` variable that no setting has."""
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """Settings of this process, read once."""
+    """Settings of this process, read once.
+
+    Raises:
+        UnknownSettingError: a variable with our prefix means nothing; it names those that do.
+    """
+    known = {f"TOKGRAFT_{name.upper()}" for name in Settings.model_fields}
+    given = {name for name in os.environ if name.upper().startswith("TOKGRAFT_")}
+    if unknown := sorted(name for name in given if name.upper() not in known):
+        raise UnknownSettingError(
+            f"{', '.join(unknown)} in the environment is no setting; there are "
+            f"{', '.join(sorted(known))}."
+        )
     return Settings()  # pyright: ignore[reportCallIssue]

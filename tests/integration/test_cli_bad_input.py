@@ -55,6 +55,17 @@ def test_a_run_file_that_is_no_yaml(tmp_path):
     assert "cannot be read as YAML" in complaint(tokgraft("run", str(tmp_path / "run.yaml")))
 
 
+def test_a_field_given_twice(tmp_path):
+    (tmp_path / "run.yaml").write_text("model: {}\ncorpus: {}\nmodel: {}\n")
+    assert "model stands twice" in complaint(tokgraft("run", str(tmp_path / "run.yaml")))
+
+
+def test_a_mistyped_setting_is_named_with_those_there_are(run_file):
+    text = complaint(tokgraft("run", run_file(), TOKGRAFT_STROE="s3://bucket"))
+    assert "TOKGRAFT_STROE in the environment is no setting" in text
+    assert "TOKGRAFT_STORE" in text
+
+
 def test_a_store_that_cannot_be_written(run_file, tmp_path):
     (tmp_path / "file").write_text("")
     text = complaint(tokgraft("run", run_file(), TOKGRAFT_STORE=str(tmp_path / "file" / "store")))
