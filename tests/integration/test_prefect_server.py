@@ -70,17 +70,24 @@ def ask(url: str, path: str, **body: object) -> list[dict]:
     return answer.json()
 
 
+def create(url: str, path: str, **body: object) -> dict:
+    """Create a thing; a server that has just started may still answer that it is busy."""
+
+    def created() -> dict | None:
+        answer = httpx.post(f"{url}/{path}", json=body, timeout=30)
+        return answer.json() if answer.status_code in (200, 201) else None
+
+    thing = wait_for(created, 60)
+    assert isinstance(thing, dict)
+    return thing
+
+
 def test_a_cron_schedule_makes_runs(server):
-    flow = httpx.post(f"{server}/flows/", json={"name": "nightly"}, timeout=30).json()
-    deployment = httpx.post(
-        f"{server}/deployments/",
-        json={
-            "name": "nightly",
-            "flow_id": flow["id"],
-            "schedules": [{"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}],
-        },
-        timeout=30,
-    ).json()
+    flow = create(server, "flows/", name="nightly")
+    every_minute = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
+    deployment = create(
+        server, "deployments/", name="nightly", flow_id=flow["id"], schedules=[every_minute]
+    )
     scheduled = wait_for(
         lambda: ask(
             server,
