@@ -227,9 +227,7 @@ def _reading_shards(config: CorpusConfig, lock: Path, scratch: Path) -> "list[Sh
 
 def _refuse_changed(lock: Path) -> None:
     """Look once more, now that all is read: a file that changed meanwhile is another corpus."""
-    uri_of = {
-        row["sha256"]: row["uri"] for row in read_table(lock / "origins.parquet").to_pylist()
-    }
+    uri_of = {row["sha256"]: row["uri"] for row in read_table(lock / "origins.parquet").to_pylist()}
     for row in read_table(lock / "lock.parquet").to_pylist():
         _local_path(row, uri_of[row["sha256"]])
 
