@@ -12,7 +12,7 @@ from tasks.evaluation.intervals import (
     bits_per_byte_difference,
     saved_share,
 )
-from tasks.evaluation.measure import METRIC_SCHEMA, TASK, subsets, to_units
+from tasks.evaluation.measure import METRIC_SCHEMA, metric_row, subsets, to_units
 from tasks.shared.errors import InputError
 
 COMPARED_SCHEMA = pa.schema([pa.field("model", pa.string()), *METRIC_SCHEMA])
@@ -86,15 +86,4 @@ def _pair_rows(arm: Arm, baseline: Arm, resampling: Resampling) -> list[dict[str
 def _row(
     model: str, suite: str, subset: str, metric: str, estimate: Estimate, unit: str
 ) -> dict[str, object]:
-    return {
-        "model": model,
-        "suite": suite,
-        "task": TASK,
-        "subset": subset,
-        "metric": metric,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "unit": unit,
-        "n": estimate.n,
-    }
+    return {"model": model, **metric_row(suite, subset, metric, estimate, unit)}

@@ -89,7 +89,9 @@ def metrics_table(documents: pa.Table, resampling: Resampling) -> pa.Table:
     rows: list[dict[str, object]] = []
     for suite, subset, part in subsets(documents):
         failed = part["nats"].null_count
-        rows.append(_row(suite, subset, "n_round_trip_failures", _plain(failed, part), "texts"))
+        rows.append(
+            metric_row(suite, subset, "n_round_trip_failures", _plain(failed, part), "texts")
+        )
         part = part.filter(part["nats"].is_valid())
         if part.num_rows == 0:
             continue
@@ -99,11 +101,11 @@ def metrics_table(documents: pa.Table, resampling: Resampling) -> pa.Table:
         length = ratio(units.n_bytes, units.n_tokens, resampling)
         n_documents = len(set(part["doc_id"].to_pylist()))
         rows += [
-            _row(suite, subset, "bits_per_byte", bits, "bits/byte"),
-            _row(suite, subset, "bytes_per_token", length, "bytes/token"),
-            _row(suite, subset, "n_documents", _plain(n_documents, part), "documents"),
-            _row(suite, subset, "n_bytes", _plain(n_bytes, part), "bytes"),
-            _row(suite, subset, "n_tokens", _plain(n_tokens, part), "tokens"),
+            metric_row(suite, subset, "bits_per_byte", bits, "bits/byte"),
+            metric_row(suite, subset, "bytes_per_token", length, "bytes/token"),
+            metric_row(suite, subset, "n_documents", _plain(n_documents, part), "documents"),
+            metric_row(suite, subset, "n_bytes", _plain(n_bytes, part), "bytes"),
+            metric_row(suite, subset, "n_tokens", _plain(n_tokens, part), "tokens"),
         ]
     return pa.Table.from_pylist(rows, schema=METRIC_SCHEMA)
 
@@ -140,7 +142,10 @@ def _plain(value: int, part: pa.Table) -> Estimate:
     return Estimate(float(value), None, None, part.num_rows)
 
 
-def _row(suite: str, subset: str, metric: str, estimate: Estimate, unit: str) -> dict[str, object]:
+def metric_row(
+    suite: str, subset: str, metric: str, estimate: Estimate, unit: str
+) -> dict[str, object]:
+    """One row of ``METRIC_SCHEMA``."""
     return {
         "suite": suite,
         "task": TASK,
