@@ -45,7 +45,10 @@ def count_tokens_of(
 
 
 def intrinsic_metrics(
-    suite: str, texts: Sequence[str], counted: Mapping[str, CountedTokens], rare_below: int
+    suite: str,
+    texts: Sequence[str],
+    counted: Mapping[str, CountedTokens],
+    rare_below: int | None = None,
 ) -> pa.Table:
     """Measure tokenizers on the same texts, side by side.
 
@@ -54,7 +57,8 @@ def intrinsic_metrics(
         texts: documents, as they were before any normaliser.
         counted: by name, as in ``source`` and ``new``, each counted on these texts. The first is
             the one that sequence lengths are compared with.
-        rare_below: a token that occurs less often is rare.
+        rare_below: a token that occurs less often is rare; ``None`` asks for no such row, as for a
+            text so short that nearly all are.
 
     Returns:
         Rows of ``METRICS_SCHEMA``. A metric that would divide by nothing has no row: a text
@@ -89,11 +93,12 @@ class _Quotient:
 def _of_lengths(texts: Sequence[str], words: Words, one: CountedTokens) -> Iterator[_Quotient]:
     n, n_words = one.n_tokens, words.n_words
     n_bytes, n_characters = sum(len(text.encode()) for text in texts), sum(map(len, texts))
-    yield _Quotient("bytes_per_token", n_bytes, n, "bytes", n, "UTF-8 bytes of the text / tokens")
+    note = "UTF-8 bytes of the text / tokens"
+    yield _Quotient("bytes_per_token", n_bytes, n, "bytes/token", n, note)
     note = "characters of the text / tokens"
-    yield _Quotient("characters_per_token", n_characters, n, "characters", n, note)
+    yield _Quotient("characters_per_token", n_characters, n, "characters/token", n, note)
     note = r"tokens of the whole text / words; word = \w+"
-    yield _Quotient("fertility", n, n_words, "tokens", n_words, note)
+    yield _Quotient("fertility", n, n_words, "tokens/word", n_words, note)
 
 
 def _of_words(words: Words, one: CountedTokens) -> Iterator[_Quotient]:
@@ -109,12 +114,12 @@ def _of_words(words: Words, one: CountedTokens) -> Iterator[_Quotient]:
         yield _Quotient(metric, kept, n_distinct, "share", n_distinct, note)
 
 
-def _of_use(one: CountedTokens, rare_below: int) -> Iterator[_Quotient]:
+def _of_use(one: CountedTokens, rare_below: int | None) -> Iterator[_Quotient]:
     n, size = one.n_tokens, len(one.vocabulary)
     if n:
         entropy = shannon_entropy(one.counts)
         yield _Quotient("shannon_entropy", entropy, 1, "bits", n, "of the tokens' frequencies")
-        note = f"H_alpha / log2 |V|; alpha={ALPHA:g}, |V|={size}"
+        note = f"alpha={ALPHA:g}, |V|={size}"
         entropy = renyi_entropy(one.counts, ALPHA)
         yield _Quotient("renyi_efficiency", entropy, np.log2(size), "share", n, note)
     is_ordinary_V = np.array([data is not None for data in one.vocabulary.token_bytes])
@@ -122,6 +127,7 @@ def _of_use(one: CountedTokens, rare_below: int) -> Iterator[_Quotient]:
     note = "ordinary tokens that the text has / ordinary tokens"
     n_used = int(np.sum(counts > 0))
     yield _Quotient("vocabulary_used", n_used, len(counts), "share", len(counts), note)
-    n_rare = int(np.sum(counts < rare_below))
-    note = f"ordinary tokens that the text has less than {rare_below} times"
-    yield _Quotient("rare_tokens", n_rare, 1, "tokens", len(counts), note)
+    if rare_below is not None:
+        n_rare = int(np.sum(counts < rare_below))
+        note = f"ordinary tokens that the text has less than {rare_below} times"
+        yield _Quotient("rare_tokens", n_rare, 1, "tokens", len(counts), note)

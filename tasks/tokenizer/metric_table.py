@@ -29,7 +29,7 @@ class Metric:
         tokenizer: whose, as in ``source`` and ``new``.
         metric: its name.
         value: the number.
-        unit: ``bytes``, ``characters``, ``tokens``, ``bits``, ``share`` or ``ratio``.
+        unit: of the value, as in ``bytes/token``; ``share`` is of 1, ``ratio`` has none.
         n: how many tokens, words or texts the value is taken over.
         note: its definition in short, with what was chosen in it.
     """

@@ -121,7 +121,13 @@ def vocabulary_metrics(
         facts.append(("vocabulary_size", size, "tokens", size, "largest id plus one"))
         if n:
             facts.append(
-                ("mean_token_bytes", float(np.mean(lengths)), "bytes", n, "of ordinary tokens")
+                (
+                    "mean_token_bytes",
+                    float(np.mean(lengths)),
+                    "bytes/token",
+                    n,
+                    "of ordinary tokens",
+                )
             )
             facts.append(("longest_token", int(np.max(lengths)), "bytes", n, "of ordinary tokens"))
         n_broken = int(np.sum(kinds.is_fragment))

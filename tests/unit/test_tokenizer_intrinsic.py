@@ -33,7 +33,7 @@ def values(metrics: pa.Table, tokenizer: str) -> dict[str, float]:
     return {row["metric"]: row["value"] for row in rows}
 
 
-def measure(texts: list[str], rare_below: int = 2, **sides: tuple[Tokenizer, Vocabulary]):
+def measure(texts: list[str], rare_below: int | None = 2, **sides: tuple[Tokenizer, Vocabulary]):
     counted = {name: count_tokens_of(*side, texts) for name, side in sides.items()}
     return intrinsic_metrics("some", texts, counted, rare_below)
 
@@ -63,8 +63,14 @@ def test_metrics_of_a_line_counted_by_hand(tmp_path: Path):
     assert old["rare_tokens"] == 256 - 3  # a, b and the space come twice
     assert "nsl" not in old
     notes = {row["metric"]: row["note"] for row in metrics.to_pylist()}
-    assert notes["renyi_efficiency"].endswith("alpha=2.5, |V|=260")
+    assert notes["renyi_efficiency"] == "alpha=2.5, |V|=260"
     assert notes["nsl"].endswith("tokens of source")
+
+
+def test_rare_tokens_are_counted_only_where_asked_for(tmp_path: Path):
+    side = byte_level(tmp_path)
+    assert values(measure(["aab"], 2, a=side), "a")["rare_tokens"] == 255
+    assert "rare_tokens" not in values(measure(["aab"], None, a=side), "a")
 
 
 def test_a_tokenizer_beside_itself_is_as_long(tmp_path: Path):
