@@ -1,0 +1,141 @@
+"""What the page says of the tokenizer itself, from the tables that its stage left."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+from markupsafe import Markup
+from tokenizers import Tokenizer
+
+from tasks.evaluation.token_views import pieces_of_text, readable
+from tasks.evaluation.tokenizer_metrics import MetricLine, metric_lines
+from tasks.evaluation.tokenizer_plots import lengths_in_text_plot, rank_frequency_plot
+from tasks.shared.vocabulary import Vocabulary
+
+_RESIDUE_BELOW = 0.1
+"""A token that is left in fewer of the cases in which it is made counts as a residue."""
+
+
+@dataclass(frozen=True)
+class ListedToken:
+    """A token in a list, its id, and the numbers that put it there."""
+
+    shown: str
+    token_id: int
+    numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Residues:
+    """Tokens that are mostly merged further, among the half that is made most often.
+
+    Attributes:
+        listed: those with the lowest final ratio, with the ratio and how often they are made.
+        n_frequent: how many tokens that half holds.
+        n_low: how many of them are residues.
+        below: the final ratio that makes a token one.
+    """
+
+    listed: Sequence[ListedToken]
+    n_frequent: int
+    n_low: int
+    below: float
+
+
+@dataclass(frozen=True)
+class TokenizerSection:
+    """Everything the section shows.
+
+    Attributes:
+        lines: metrics, old and new.
+        plots: SVG, made here and so not escaped: ranks, lengths.
+        longest: heading and tokens with their bytes, of the old and of the new vocabulary.
+        residues: of the new vocabulary.
+        unreachable: the first new-vocabulary tokens that no text has.
+        n_unreachable: how many there are.
+        tokenised: name of the tokenizer and the pieces of one and the same paragraph.
+    """
+
+    lines: Sequence[MetricLine]
+    plots: Mapping[str, Markup]
+    longest: Sequence[tuple[str, Sequence[ListedToken]]]
+    residues: Residues
+    unreachable: Sequence[ListedToken]
+    n_unreachable: int
+    tokenised: Sequence[tuple[str, Sequence[str]]]
+
+
+def make_section(
+    metrics: pa.Table,
+    tokens: pa.Table,
+    source_counts: Int64[np.ndarray, " V"],
+    source: tuple[Vocabulary, Tokenizer],
+    target: tuple[Vocabulary, Tokenizer],
+    paragraph: str,
+    n_listed: int,
+) -> TokenizerSection:
+    """Choose what the section shows.
+
+    Args:
+        metrics: the tokenizer stage's ``metrics.parquet``, of ``source`` and ``new``.
+        tokens: its ``vocabulary.parquet`` with the columns count, made and final_ratio.
+        source_counts: how often the counted text has each id of the source.
+        source: the old tokenizer.
+        target: the new one.
+        paragraph: a text to show as both cut it.
+        n_listed: length of each list.
+    """
+    named = (("Old tokenizer", source), ("New tokenizer", target))
+    old_lengths, new_lengths = (_lengths(vocabulary) for _, (vocabulary, _) in named)
+    new_counts = tokens["count"].to_numpy()
+    lost = np.flatnonzero(~tokens["reachable"].to_numpy(zero_copy_only=False))
+    return TokenizerSection(
+        lines=metric_lines(metrics, ("source", "new")),
+        plots={
+            "ranks": Markup(rank_frequency_plot(source_counts, new_counts)),
+            "lengths": Markup(
+                lengths_in_text_plot(old_lengths, source_counts, new_lengths, new_counts)
+            ),
+        },
+        longest=[(name, _longest(vocabulary, n_listed)) for name, (vocabulary, _) in named],
+        residues=_residues(target[0], tokens, n_listed),
+        unreachable=[_listed(target[0], token_id) for token_id in lost[:n_listed].tolist()],
+        n_unreachable=len(lost),
+        tokenised=[
+            (name, pieces_of_text(voc, tokenizer.encode(paragraph, add_special_tokens=False).ids))
+            for name, (voc, tokenizer) in named
+        ],
+    )
+
+
+def _longest(vocabulary: Vocabulary, n_listed: int) -> list[ListedToken]:
+    lengths = _lengths(vocabulary)
+    order = np.argsort(-lengths, kind="stable")[:n_listed].tolist()
+    return [_listed(vocabulary, i, str(lengths[i])) for i in order if lengths[i]]
+
+
+def _residues(vocabulary: Vocabulary, tokens: pa.Table, n_listed: int) -> Residues:
+    """Find merged tokens that are made often and left seldom."""
+    ratios = tokens["final_ratio"].to_numpy(zero_copy_only=False).astype(np.float64)
+    made = tokens["made"].to_numpy(zero_copy_only=False).astype(np.float64)
+    formation = np.array(tokens["formation"].to_pylist(), dtype=np.str_)
+    merged = np.flatnonzero((formation == "merge") & ~np.isnan(ratios))
+    frequent = merged[np.argsort(-made[merged], kind="stable")][: (len(merged) + 1) // 2]
+    order = frequent[np.argsort(ratios[frequent], kind="stable")]
+    listed = [
+        _listed(vocabulary, i, f"{ratios[i]:.1%}", f"{made[i]:,.0f}")
+        for i in order[:n_listed].tolist()
+    ]
+    n_low = int(np.sum(ratios[frequent] < _RESIDUE_BELOW))
+    return Residues(listed, len(frequent), n_low, _RESIDUE_BELOW)
+
+
+def _listed(vocabulary: Vocabulary, token_id: int, *numbers: str) -> ListedToken:
+    shown = readable(vocabulary.token_bytes[token_id], vocabulary.token_text[token_id])
+    return ListedToken(shown, token_id, numbers)
+
+
+def _lengths(vocabulary: Vocabulary) -> Int64[np.ndarray, " V"]:
+    return np.array([len(data or b"") for data in vocabulary.token_bytes], dtype=np.int64)
