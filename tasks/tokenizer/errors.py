@@ -21,3 +21,15 @@ class PretokenizerError(InputError):
 
 class BrokenTokenizerError(InputError):
     """A trained tokenizer does not keep what it promised; it is not written."""
+
+
+class BrokenTextError(InputError):
+    """A text is no valid UTF-8."""
+
+
+class SourceWeightError(InputError):
+    """A source of text has a weight by which nothing can be counted."""
+
+
+class PretokensMismatchError(InputError):
+    """Words were counted by another rule than the method needs."""

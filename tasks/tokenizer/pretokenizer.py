@@ -1,13 +1,16 @@
 """The part of a tokenizer that cuts text into words, chosen by name and digits rule."""
 
-import json
-from typing import Any, Literal
-
-from tokenizers import Tokenizer
+from typing import Literal
 
 from tasks.shared.vocabulary_file import Json, unfold
+from tasks.tokenizer.cutters import load_parts
 from tasks.tokenizer.errors import PretokenizerError
-from tasks.tokenizer.patterns import Digits, word_pattern
+from tasks.tokenizer.patterns import DIGIT_PATTERNS, Digits, PatternName, word_pattern
+from tasks.tokenizer.pretokenizer_checks import check_keeps_text, check_regex
+
+PretokenizerName = Literal["source", "custom"] | PatternName
+
+_PUBLISHED = "gpt2, gpt4, llama3, o200k or punct"
 
 _SAMPLE = "1234567"
 _RULE_OF_LENGTHS: dict[tuple[int, ...], Digits] = {
@@ -25,45 +28,53 @@ _BYTE_LEVEL: Json = {
 
 def choose_pretokenizer(
     source: Json,
-    name: Literal["source", "gpt2", "gpt4", "llama3"],
-    digits: Literal["source", "individual", "groups_of_3", "none"],
+    name: PretokenizerName,
+    digits: Literal["source"] | Digits,
+    regex: str | None = None,
 ) -> Json:
     """Build the pre-tokenizer of a byte-level tokenizer.
 
     Args:
         source: the source model's ``tokenizer.json``.
         name: whose regex; ``source`` takes over the source's pre-tokenizer whole.
-        digits: how numbers are cut; ``source`` does as the source does.
+        digits: how numbers are cut; ``source`` does as the source does, and beside a custom
+            regex as that does.
+        regex: the custom one, in the library's syntax (Oniguruma, Ruby); text between its matches
+            is cut out as words too.
 
     Returns:
         The value for ``pre_tokenizer`` in ``tokenizer.json``.
 
     Raises:
-        PretokenizerError: the source's words are no bytes, or the rule cannot be had with them.
+        PretokenizerError: the source's words are no bytes, the regex cannot be used, or the rule
+            cannot be had with them.
     """
+    if (regex is None) == (name == "custom"):
+        raise PretokenizerError(
+            f"pretokenizer: {name} came {'without' if regex is None else 'with'} a regex; "
+            "a regex is given with pretokenizer: custom and with no other."
+        )
     own: Json | None = source.get("pre_tokenizer")
-    if name != "source":
+    if regex is not None:
+        check_regex(regex)
+        own = _sequence(_split(regex), _BYTE_LEVEL)
+    elif name != "source" and name != "custom":
         rule = _rule_of_source(own) if digits == "source" else digits
         return _sequence(_split(word_pattern(name, rule)), _BYTE_LEVEL)
     if own is None or not any(part.get("type") == "ByteLevel" for part in unfold(own)):
         raise PretokenizerError(
             "pretokenizer: source needs a byte-level source tokenizer, and this one is not; "
-            "choose gpt2, gpt4 or llama3."
+            f"choose {_PUBLISHED}."
         )
-    return own if digits == "source" else _with_rule(own, digits)
+    check_keeps_text(own)
+    return own if digits == "source" else _with_rule(own, name, digits)
 
 
 def digit_rule(pre_tokenizer: Json | None) -> Digits | None:
     """Tell how a pre-tokenizer cuts a number, by letting it; ``None`` for no rule we know."""
     if pre_tokenizer is None:
         return "none"
-    skeleton = {
-        "version": "1.0",
-        "added_tokens": [],
-        "pre_tokenizer": pre_tokenizer,
-        "model": {"type": "BPE", "vocab": {}, "merges": []},
-    }
-    words: Any = Tokenizer.from_str(json.dumps(skeleton)).pre_tokenizer
+    _, words = load_parts(None, pre_tokenizer)
     spans = [end - start for _, (start, end) in words.pre_tokenize_str(_SAMPLE)]
     return _RULE_OF_LENGTHS.get(tuple(span for span in spans if span))
 
@@ -78,15 +89,15 @@ def _rule_of_source(pre_tokenizer: Json | None) -> Digits:
     return rule
 
 
-def _with_rule(own: Json, digits: Digits) -> Json:
+def _with_rule(own: Json, name: str, digits: Digits) -> Json:
     first: Json = {"type": "Digits", "individual_digits": True}
     if digits == "groups_of_3":
-        first = _split(r"\p{N}{1,3}")
+        first = _split(DIGIT_PATTERNS[digits])
     candidate = own if digits == "none" else _sequence(first, *unfold(own))
     if digit_rule(candidate) != digits:
         raise PretokenizerError(
-            f"digits: {digits} cannot be had with pretokenizer: source, which cuts numbers finer; "
-            "choose pretokenizer gpt2, gpt4 or llama3, or digits: source."
+            f"digits: {digits} cannot be had with pretokenizer: {name}, which cuts numbers finer; "
+            f"choose pretokenizer {_PUBLISHED}, or digits: source."
         )
     return candidate
 

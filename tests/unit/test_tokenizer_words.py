@@ -102,5 +102,5 @@ def test_what_the_source_cut_cannot_be_joined():
 
 
 def test_words_of_a_source_that_is_not_byte_level_cannot_be_taken():
-    with pytest.raises(PretokenizerError, match="choose gpt2, gpt4 or llama3"):
+    with pytest.raises(PretokenizerError, match="choose gpt2, gpt4, llama3, o200k or punct"):
         choose_pretokenizer(METASPACE, "source", "source")
