@@ -1,6 +1,7 @@
 """How this process takes memory from the system."""
 
 import ctypes
+import gc
 import sys
 
 _M_TRIM_THRESHOLD = -1
@@ -19,3 +20,12 @@ def keep_freed_memory() -> None:
         if hasattr(libc, "mallopt"):
             libc.mallopt(_M_MMAP_MAX, 0)
             libc.mallopt(_M_TRIM_THRESHOLD, _MOST)
+
+
+def hand_back_freed_memory() -> None:
+    """Give the system what this process has freed: glibc keeps it, and other processes need it."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):
+            gc.collect()
+            libc.malloc_trim(0)

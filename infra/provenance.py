@@ -23,6 +23,7 @@ def provenance() -> dict[str, Any]:
         "git_commit": _git_commit(),
         "hardware": {
             "machine": platform.machine(),
+            "processor": _processor(),
             "n_cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
@@ -34,6 +35,16 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _processor() -> str | None:
+    """Name of the processor as Linux gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, None)
 
 
 def _git_commit() -> str | None:

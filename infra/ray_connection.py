@@ -29,6 +29,8 @@ def connected(settings: Settings) -> Generator[None]:
     # Ray's nag about accelerator variables is a warning on every start; the new rule is fine here.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray gives way to every other process (nice 15), but here training is what the run waits for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     if ray.is_initialized():
@@ -41,7 +43,7 @@ def connected(settings: Settings) -> Generator[None]:
     try:
         if settings.ray_address is None:
             cpus = max(os.cpu_count() or 1, settings.world_size + 1)
-            ray.init(address="local", num_cpus=cpus, include_dashboard=True, **common)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
         else:
             _join(settings.ray_address, common)
             _refuse_other_versions()

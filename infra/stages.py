@@ -25,6 +25,7 @@ from infra.artifacts import (
 )
 from infra.keys import stage_key
 from infra.object_store import ObjectStore, explain, store_at
+from infra.process_memory import hand_back_freed_memory
 from infra.provenance import provenance
 from infra.settings import get_settings
 
@@ -84,6 +85,7 @@ def run_call(
         with explain(store.root):
             summary = body(attempt)
             artifact = publish(attempt, _record(call, summary, started), call.volatile)
+    hand_back_freed_memory()
     if keep_equal is not None and _files(keep_equal) == _files(artifact):
         store.delete(attempt.path)
         return keep_equal

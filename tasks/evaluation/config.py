@@ -1,5 +1,7 @@
 """Choices of the evaluation: what is measured, and how surely."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks.shared.config import StageConfig
@@ -44,6 +46,11 @@ class EvaluationConfig(StageConfig):
         ge=1,
         description="About how much text of each suite is scored: the first piece of every "
         "document in hash order, then second pieces, and so on.",
+    )
+    compute_dtype: Literal["auto", "stored"] = Field(
+        default="auto",
+        description="stored: compute in the dtype the model ships in. auto: the same where the "
+        "hardware multiplies it, else its weights, as they ship, are computed with in float32.",
     )
     generation: GenerationConfig = GenerationConfig()
     n_resamples: int = Field(

@@ -80,7 +80,7 @@ def make_page(config: ReportConfig, story: Story) -> Page:
             for m in story.made
         ],
         config_yaml=_config_yaml(config, story, arms),
-        environment=_environment(story.made[-1].manifest or {}),
+        environment=_environment(story.made[-1].manifest or {}) | _compute_dtypes(story.made),
         confidence=config.confidence,
         has_control=any(arm.name == "control" for arm in story.arms),
     )
@@ -205,10 +205,21 @@ def _config_yaml(config: ReportConfig, story: Story, arms: Sequence[str]) -> str
     return yaml.safe_dump(configs, sort_keys=False, allow_unicode=True)
 
 
+def _compute_dtypes(made: Sequence[Made]) -> dict[str, str]:
+    """In which dtypes training and evaluation multiplied; more than one if machines differed."""
+    found: dict[str, set[str]] = {}
+    for one in made:
+        dtype = (one.manifest or {}).get("summary", {}).get("compute_dtype")
+        if dtype:
+            found.setdefault(f"{one.stage} computed in", set()).add(dtype)
+    return {name: ", ".join(sorted(dtypes)) for name, dtypes in found.items()}
+
+
 def _environment(manifest: Mapping[str, Any]) -> dict[str, str]:
     hardware = manifest.get("hardware", {})
     shown = {"python": manifest.get("python"), "git commit": manifest.get("git_commit")}
     shown |= {"cores": hardware.get("n_cores"), "machine": hardware.get("machine")}
+    shown |= {"processor": hardware.get("processor")}
     if memory := hardware.get("memory_bytes"):
         shown["memory"] = f"{memory / 1e9:.0f} GB"
     shown |= manifest.get("packages", {})

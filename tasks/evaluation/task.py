@@ -11,7 +11,7 @@ from infra.artifacts import (
     read_artifact,
     read_manifest,
 )
-from infra.devices import torch_device
+from infra.devices import multiplies, torch_device
 from infra.errors import ArtifactNotFoundError
 from infra.object_store import store_at
 from infra.parquet import read_table, write_table
@@ -44,7 +44,11 @@ def measure_model(
     heldout = open_artifact(corpus, "heldout-*.parquet")
     documents = read_documents(map(read_table, sorted(heldout.glob("heldout-*.parquet"))))
     pieces = choose_pieces(documents, config.document_bytes, config.suite_bytes)
-    lm = load_causal_lm(folder, device=torch_device())
+    device = torch_device()
+    lm = load_causal_lm(folder, device=device)
+    stored_dtype = lm.dtype
+    if config.compute_dtype == "auto" and not multiplies(stored_dtype, device):
+        lm = lm.float()
     check_document_bytes(
         config.document_bytes, getattr(lm.config.get_text_config(), "max_position_embeddings", None)
     )
@@ -73,8 +77,12 @@ def measure_model(
     write_table(attempt.folder / "documents.parquet", scored)
     write_table(attempt.folder / "continuations.parquet", continuations_table(continuations))
     write_table(attempt.folder / "timings.parquet", timings_table(continuations))
-    dtype = str(lm.dtype).removeprefix("torch.")
-    return {"dtype": dtype, "n_texts": len(pieces), "n_unscored": int(np.sum(~ok))} | {
+    dtypes = {"dtype": stored_dtype, "compute_dtype": lm.dtype}
+    return {
+        **{name: str(dtype).removeprefix("torch.") for name, dtype in dtypes.items()},
+        "n_texts": len(pieces),
+        "n_unscored": int(np.sum(~ok)),
+    } | {
         f"{row['suite']}_{row['metric']}": row["value"]
         for row in metrics.to_pylist()
         if row["subset"] == "all" and row["metric"] in ("bits_per_byte", "bytes_per_token")

@@ -79,7 +79,7 @@ class PretrainingConfig(StageConfig):
         description="Run in order; each reads the corpus on from where the last one stopped.",
     )
     sequence_length: int = Field(default=256, ge=2, description="Tokens a training sequence.")
-    global_batch_tokens: int = Field(default=2048, gt=0, description="Tokens an optimizer step.")
+    global_batch_tokens: int = Field(default=1024, gt=0, description="Tokens an optimizer step.")
     isolate_documents: bool = Field(
         default=True, description="Documents packed into one sequence do not attend to each other."
     )
@@ -100,9 +100,10 @@ class PretrainingConfig(StageConfig):
     clip_norm: float = Field(
         default=1.0, gt=0, description="Largest global norm of a step's gradient."
     )
-    compute_dtype: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16",
-        description="Of matrix products; weights and moments are float32 throughout.",
+    compute_dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="Of matrix products; weights and moments are float32 throughout. auto: "
+        "bfloat16 where the hardware multiplies it, else float32; the summary says which.",
     )
     seed: int = Field(
         default=0, ge=0, description="Order of documents and randomness of the model."

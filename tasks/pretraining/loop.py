@@ -26,6 +26,8 @@ class Replica:
     world_size: int
     device: torch.device
     micro_samples: int
+    compute_dtype: torch.dtype
+    """Of matrix products."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def train_phase(
         optimizer: over the phase's parameters, in the state that ``first_step`` left.
         corpus: samples by number.
         plan: the phase.
-        config: batch, clipping, dtype and how often to save.
+        config: batch, clipping and how often to save.
         replica: this worker.
         hooks: what to call.
         first_step: number of steps of the run that are done.
@@ -127,7 +129,7 @@ def _accumulate(
         arrays = (batch.input_ids, batch.targets, batch.position_ids)
         tensors = [torch.from_numpy(array).to(replica.device) for array in arrays]
         with _synchronised(module, last=number == len(parts) - 1):
-            with _autocast(config, replica.device):
+            with _autocast(replica):
                 nats, _ = module(*tensors)
             (nats * scale).backward()
         total += nats.detach()
@@ -136,9 +138,9 @@ def _accumulate(
     return total.item()
 
 
-def _autocast(config: PretrainingConfig, device: torch.device) -> torch.autocast:
+def _autocast(replica: Replica) -> torch.autocast:
     return torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=config.compute_dtype == "bfloat16"
+        replica.device.type, dtype=torch.bfloat16, enabled=replica.compute_dtype == torch.bfloat16
     )
 
 

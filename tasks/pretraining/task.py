@@ -117,7 +117,9 @@ def continue_pretraining(
             newest = checkpoints.newest()
         if newest is None or newest.step < n_steps:
             raise RuntimeError(f"training ended without a checkpoint of step {n_steps}")
-        return _write_results(attempt.folder, newest, config.global_batch_tokens)
+        return _write_results(attempt.folder, newest, config.global_batch_tokens) | {
+            "compute_dtype": newest.record["compute_dtype"]
+        }
 
 
 class _Progress:

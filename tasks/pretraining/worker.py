@@ -16,6 +16,7 @@ from transformers import AutoConfig
 
 from infra.artifacts import Artifact, open_artifact
 from infra.checkpoints import Checkpoint, Checkpoints
+from infra.devices import multiplies
 from infra.object_store import store_at
 from infra.parquet import read_table
 from infra.ray_cluster import WorkerPlace
@@ -120,11 +121,21 @@ def _train_phase(
     micro_samples = max(1, settings.micro_batch_tokens // job.config.sequence_length)
     train_phase(
         run.module, run.optimizer, corpus, plan, job.config,
-        Replica(place.rank, place.world_size, run.device, micro_samples),
+        Replica(place.rank, place.world_size, run.device, micro_samples, run.compute_dtype),
         Hooks(on_step=run.on_step, save=partial(run.save, finished=False)),
         first_step=first_step,
     )  # fmt: skip
     run.save(plan.end_step, finished=True)
+
+
+def _compute_dtype(config: PretrainingConfig, place: WorkerPlace) -> torch.dtype:
+    """Dtype of matrix products, the same on every worker: ``auto`` asks the least able one."""
+    if config.compute_dtype != "auto":
+        return torch.bfloat16 if config.compute_dtype == "bfloat16" else torch.float32
+    able = torch.tensor(int(multiplies(torch.bfloat16, place.device)), device=place.device)
+    if place.world_size > 1:
+        dist.all_reduce(able, dist.ReduceOp.MIN)
+    return torch.bfloat16 if able.item() else torch.float32
 
 
 class _Run:
@@ -142,6 +153,7 @@ class _Run:
         self._checkpoints = checkpoints
         self._history = History()
         self.device = torch.device(place.device)
+        self.compute_dtype = _compute_dtype(job.config, place)
 
     def restore(self, start: Checkpoint | None) -> int:
         """Build model and optimizer as the checkpoint left them; returns the steps done."""
@@ -203,7 +215,8 @@ class _Run:
             dist.barrier()
         if place.rank == 0:
             keep = 1 if step == self._plans[-1].end_step else get_settings().keep_checkpoints
-            self._checkpoints.complete(step, place.world_size, {}, keep)
+            record = {"compute_dtype": str(self.compute_dtype).removeprefix("torch.")}
+            self._checkpoints.complete(step, place.world_size, record, keep)
         if place.world_size > 1:
             dist.barrier()
 

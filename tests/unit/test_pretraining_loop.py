@@ -57,7 +57,7 @@ def run(
         CausalLoss(model),
         make_optimizer(parameters, roles, plan, config),
         corpus, plan, config,
-        Replica(0, 1, torch.device("cpu"), micro_samples),
+        Replica(0, 1, torch.device("cpu"), micro_samples, torch.float32),
         Hooks(on_step=lambda row, _seconds: metrics.append(row), save=saved.append),
         first_step=0,
     )  # fmt: skip
