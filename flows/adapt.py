@@ -12,7 +12,7 @@ from tasks.embedding.task import initialise_embeddings
 from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
-from tasks.tokenizer.task import train_tokenizer
+from tasks.tokenizer.task import count_pretokens, train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def adapt(run: RunConfig) -> Adapted:
     source = import_model(run.model, lock_model(run.model))
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
 
-    tokenizer = train_tokenizer(run.tokenizer, source, corpus)
+    pretokens = count_pretokens(run.pretokens, source, corpus)
+    tokenizer = train_tokenizer(run.tokenizer, source, pretokens, corpus)
     tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
     rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus)
     initial = assemble_model(run.export, source, tokenizer, rows)

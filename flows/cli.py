@@ -103,6 +103,18 @@ def plan(file: RunFile, force: Force = None, force_from: ForceFrom = None) -> No
     Console().print(table)
 
 
+@app.command()
+def inspect(
+    tokenizer: Annotated[Path, typer.Argument(help="A folder with tokenizer.json.")],
+    text: Annotated[str, typer.Argument(help="A file, a text, or - for standard input.")],
+    compare: Annotated[Path | None, typer.Option(help="A second tokenizer beside it.")] = None,
+) -> None:
+    """Show what a tokenizer does to a text."""
+    from flows.inspect_tokenizer import read_text_argument, show
+
+    show(Console(), tokenizer, read_text_argument(text, sys.stdin.buffer), compare)
+
+
 @artifacts.command("ls")
 def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
     """List whole artifacts, the oldest first."""

@@ -13,7 +13,7 @@ from tasks.model.config import ExportConfig, ModelConfig
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.shared.config import StageConfig
 from tasks.shared.errors import InputError
-from tasks.tokenizer.config import TokenizerConfig
+from tasks.tokenizer.config import PretokensConfig, TokenizerConfig
 
 
 class RunConfigError(InputError):
@@ -52,6 +52,8 @@ class RunConfig(StageConfig):
     """The pretrained model to adapt."""
     corpus: CorpusConfig
     """The text it shall read well."""
+    pretokens: PretokensConfig = PretokensConfig()
+    """How text is cut into words, which are counted once."""
     tokenizer: TokenizerConfig
     """How the new tokenizer is made."""
     tokens: TokensConfig = TokensConfig()

@@ -2,12 +2,19 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from infra.settings import get_settings
+from tasks.shared.vocabulary_file import TokenizerFile
+from tasks.tokenizer.config import SourceWords, WordsConfig
+from tasks.tokenizer.folder import Config, Trained, train_in_folder
+from tasks.tokenizer.pretoken_counts import PretokenCounts
+from tasks.tokenizer.pretokens import PretokenCounter
+from tasks.tokenizer.word_rule import word_rule
 
 SENTENCES = [
     "Der Vertrag wird schriftlich geschlossen und von beiden Seiten unterschrieben.",
@@ -115,6 +122,26 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_untied_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a head of its own; read only."""
     return _write_tiny_model(tmp_path_factory.mktemp("tiny") / "u", tied=False)
+
+
+@pytest.fixture(scope="session")
+def train_tokenizer_in() -> Callable[..., tuple[Trained, PretokenCounts]]:
+    """Count words by a rule and train a tokenizer from them into a folder."""
+
+    def train(
+        folder: Path,
+        source: TokenizerFile,
+        config: Config,
+        texts: Sequence[str],
+        words: WordsConfig | None = None,
+    ) -> tuple[Trained, PretokenCounts]:
+        rule = word_rule(source, words or SourceWords())
+        counter = PretokenCounter(rule.normalizer, rule.pre_tokenizer, 256)
+        counter.add(pa.array(texts, pa.string()))
+        counts = counter.result()
+        return train_in_folder(folder, source, config, rule, counts), counts
+
+    return train
 
 
 @pytest.fixture

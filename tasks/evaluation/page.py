@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.evaluation.token_views import Lineage, UsedToken
+from tasks.evaluation.tokenizer_section import TokenizerSection
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class Page:
     n_new_tokens: int
     n_unused: int
     lineages: Sequence[Lineage]
-    tokenised: Sequence[tuple[str, Sequence[str]]]
-    """Name of the tokenizer and the pieces of one and the same paragraph."""
+    tokenizer: TokenizerSection
     continuations: Sequence[tuple[str, Sequence[tuple[str, str]]]]
     """A prompt, then model and continuation."""
     corpus: Sequence[Mapping[str, Any]]

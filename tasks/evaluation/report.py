@@ -21,7 +21,8 @@ from tasks.evaluation.pieces import HELDOUT, Document
 from tasks.evaluation.plots import bars_plot, lengths_plot
 from tasks.evaluation.provenance import Made, arms_text, choices
 from tasks.evaluation.summary import format_cell, summary_table
-from tasks.evaluation.token_views import Lineage, UsedToken, by_use, lineages, pieces_of_text
+from tasks.evaluation.token_views import Lineage, UsedToken, by_use, lineages
+from tasks.evaluation.tokenizer_section import TokenizerSection, make_section
 from tasks.evaluation.wording import caveats, sentences, speed_sentences
 from tasks.shared.vocabulary import Vocabulary
 
@@ -37,6 +38,9 @@ class Story:
     target: tuple[Vocabulary, Tokenizer]
     tokens: pa.Table
     """The new tokenizer's ``vocabulary.parquet``."""
+    tokenizer_metrics: pa.Table
+    source_counts: pa.Table
+    """How often its held-out sample has each id of the source."""
     counts: pa.Table
     lineage: pa.Table
     training: Mapping[str, pa.Table]
@@ -72,7 +76,7 @@ def make_page(config: ReportConfig, story: Story) -> Page:
         n_new_tokens=n_new,
         n_unused=n_unused,
         lineages=_lineages(config, story, most),
-        tokenised=_tokenised(config, story),
+        tokenizer=_tokenizer(config, story),
         continuations=_continuations(story.arms),
         corpus=story.corpus.to_pylist(),
         artifacts=[
@@ -109,18 +113,25 @@ def _lineages(config: ReportConfig, story: Story, most_used: Sequence[UsedToken]
     return lineages(rows, story.source[0], story.target[0], ids)
 
 
-def _tokenised(config: ReportConfig, story: Story) -> list[tuple[str, list[str]]]:
+def _tokenizer(config: ReportConfig, story: Story) -> TokenizerSection:
+    return make_section(
+        story.tokenizer_metrics,
+        story.tokens,
+        story.source_counts["count"].to_numpy(),
+        story.source,
+        story.target,
+        _paragraph(config, story),
+        config.n_tokens_listed,
+    )
+
+
+def _paragraph(config: ReportConfig, story: Story) -> str:
     candidates = [d.text for d in story.heldout if d.suite == HELDOUT] or [
         d.text for d in story.heldout
     ]
     long = [text for text in candidates if len(text) >= config.paragraph_characters]
     text = max(candidates, key=len) if not long else long[0]
-    text = text[: config.paragraph_characters]
-    named = (("Old tokenizer", story.source), ("New tokenizer", story.target))
-    return [
-        (name, pieces_of_text(voc, tokenizer.encode(text, add_special_tokens=False).ids))
-        for name, (voc, tokenizer) in named
-    ]
+    return text[: config.paragraph_characters]
 
 
 def _curve(story: Story) -> str:

@@ -95,7 +95,7 @@ def _never_generated(vocabulary: "Vocabulary", n_rows: int) -> list[int]:
     return sorted({*range(n_rows)} - spelled | {*vocabulary.special_ids.values()})
 
 
-@stage(name="report", version=2, volatile=("report.html",))
+@stage(name="report", version=3, volatile=("report.html",))
 def write_report(
     attempt: Attempt,
     config: ReportConfig,
@@ -149,6 +149,8 @@ def write_report(
         source=(read_vocabulary(model), load_tokenizer(model)),
         target=(read_vocabulary(vocabulary), load_tokenizer(vocabulary)),
         tokens=_table(tokenizer, "vocabulary"),
+        tokenizer_metrics=_table(tokenizer, "metrics"),
+        source_counts=_table(tokenizer, "source_counts"),
         counts=_table(tokens, "counts"),
         lineage=_table(embedding, "lineage"),
         training={name: _table(artifact, "metrics") for name, artifact in training.items()},

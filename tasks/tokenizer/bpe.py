@@ -1,94 +1,78 @@
-"""A new byte-level BPE vocabulary, learnt from the text alone.
+"""A new byte-level vocabulary, learnt from counted pre-tokens alone: BPE and Scaffold-BPE.
 
 All 256 bytes have a token, so any text can be written. Special tokens come first, in the order of
 their ids in the source.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 
-from tokenizers import Tokenizer
-from tokenizers.trainers import BpeTrainer
+import numpy as np
 
-from tasks.shared.byte_alphabet import BYTE_CHARACTERS
-from tasks.shared.vocabulary_file import Json
+from tasks.tokenizer.cut_words import BYTES_IN_ORDER, words_of_bytes
 from tasks.tokenizer.errors import CorpusTooSmallError, VocabularyTooSmallError
-
-_DECODER: Json = {
-    "type": "ByteLevel",
-    "add_prefix_space": True,
-    "trim_offsets": True,
-    "use_regex": True,
-}
+from tasks.tokenizer.merge_loop import Learnt, Limits, Words, learn_merges
+from tasks.tokenizer.pretoken_counts import PretokenCounts
 
 
-def train_bpe(
-    texts: Iterable[str],
-    pre_tokenizer: Json,
-    normalizer: Json | None,
-    carried: Sequence[Json],
-    vocabulary_size: int,
-    min_frequency: int,
-    max_token_bytes: int,
-) -> Json:
-    """Learn a byte-level BPE vocabulary.
-
-    Args:
-        texts: documents, read once, one after the other.
-        pre_tokenizer: value of that name in ``tokenizer.json``; must end byte-level.
-        normalizer: the same.
-        carried: entries of the source's ``added_tokens`` to keep, in the order of the new ids.
-        vocabulary_size: all tokens: bytes, carried ones, merges.
-        min_frequency: how often a pair must occur to be merged.
-        max_token_bytes: longest token.
-
-    Returns:
-        A ``tokenizer.json`` with no post-processor.
+def check_size(vocabulary_size: int, n_special: int) -> None:
+    """Refuse a vocabulary without room for what every vocabulary holds.
 
     Raises:
-        VocabularyTooSmallError: no room for the bytes and carried tokens.
-        CorpusTooSmallError: the text does not hold so many pairs.
+        VocabularyTooSmallError: it names both numbers.
     """
-    n_least = 256 + len(carried)
+    n_least = len(BYTES_IN_ORDER) + n_special
     if vocabulary_size < n_least:
         raise VocabularyTooSmallError(
             f"vocabulary_size={vocabulary_size} is below {n_least}, the 256 bytes and "
-            f"{len(carried)} special tokens that every vocabulary holds; raise it."
+            f"{n_special} special tokens that every vocabulary holds; raise it."
         )
-    tokenizer = Tokenizer.from_str(json.dumps(_empty(pre_tokenizer, normalizer)))
-    trainer = BpeTrainer(
-        vocab_size=vocabulary_size,
-        min_frequency=min_frequency,
-        special_tokens=[token["content"] for token in carried],
-        initial_alphabet=list(BYTE_CHARACTERS),
-        # The library compares with a strict "less than".
-        max_token_length=max_token_bytes + 1,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    trained: Json = json.loads(tokenizer.to_str())
-    n_found = len(trained["model"]["vocab"])
-    if n_found < vocabulary_size:
+
+
+def learn_vocabulary(
+    counts: PretokenCounts,
+    limits: Limits,
+    n_special: int,
+    *,
+    scaffold: bool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Learnt:
+    """Learn merges over bytes.
+
+    Args:
+        counts: pre-tokens.
+        limits: ``n_tokens`` is the whole vocabulary: special tokens, bytes, merges.
+        n_special: special tokens that the vocabulary will hold.
+        scaffold: Scaffold-BPE; tokens that it takes out do not count.
+        progress: called with tokens and those wanted.
+
+    Raises:
+        VocabularyTooSmallError: no room for the bytes and special tokens.
+        CorpusTooSmallError: the text does not hold so many pairs.
+    """
+    check_size(limits.n_tokens, n_special)
+    own = limits.with_tokens(limits.n_tokens - n_special)
+    words = words_of_bytes(counts)
+    learnt = learn_merges(words, BYTES_IN_ORDER, own, scaffold=scaffold, progress=progress)
+    check_found(learnt.n_visible() + n_special, limits, "vocabulary_size")
+    return learnt
+
+
+def no_merges() -> Learnt:
+    """The 256 bytes alone."""
+    nothing = Words(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64))
+    return learn_merges(nothing, BYTES_IN_ORDER, Limits(len(BYTES_IN_ORDER)))
+
+
+def check_found(n_found: int, limits: Limits, field: str) -> None:
+    """Refuse a vocabulary for which the text did not suffice.
+
+    Raises:
+        CorpusTooSmallError: it names what was found and what was asked for.
+    """
+    if n_found < limits.n_tokens:
         raise CorpusTooSmallError(
-            f"The corpus yields a vocabulary of {n_found} tokens that occur "
-            f"min_frequency={min_frequency} times, but vocabulary_size={vocabulary_size}; "
-            "give it more text or ask for fewer tokens."
+            f"The corpus yields a vocabulary of {n_found} tokens whose pairs occur "
+            f"min_frequency={limits.min_frequency} times within max_token_bytes="
+            f"{limits.max_token_bytes}, but {field}={limits.n_tokens}; give it more text or ask "
+            "for fewer tokens."
         )
-    trained["added_tokens"] = [
-        {**token, "id": trained["model"]["vocab"][token["content"]]} for token in carried
-    ]
-    return trained
-
-
-def _empty(pre_tokenizer: Json, normalizer: Json | None) -> Json:
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [],
-        "normalizer": normalizer,
-        "pre_tokenizer": pre_tokenizer,
-        "post_processor": None,
-        "decoder": _DECODER,
-        "model": {"type": "BPE", "vocab": {}, "merges": []},
-    }

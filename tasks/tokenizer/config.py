@@ -1,14 +1,66 @@
-"""Choices of the tokenizer stage."""
+"""Choices of the two tokenizer stages: counting pre-tokens, and learning a vocabulary."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.shared.config import StageConfig
 
+Digits = Literal["individual", "groups_of_3", "none"]
 
-class _TrainedOnText(StageConfig):
-    """What every trained tokenizer chooses."""
+
+class SourceWords(StageConfig):
+    """Words as the source model's own pre-tokenizer cuts them."""
+
+    rule: Literal["source"] = "source"
+    digits: Literal["source"] | Digits = Field(
+        default="source",
+        description="How numbers are cut: as the source does, one by one, in threes, or not.",
+    )
+
+
+class PatternWords(StageConfig):
+    """Words by a published regex."""
+
+    rule: Literal["gpt2", "gpt4", "o200k", "llama3", "punct"]
+    digits: Literal["source"] | Digits = Field(
+        default="source",
+        description="How numbers are cut: as the source does, one by one, in threes, or not.",
+    )
+
+
+class CustomWords(StageConfig):
+    """Words by a regex of one's own; text between matches is a word too."""
+
+    rule: Literal["custom"]
+    regex: str = Field(min_length=1, description="In the dialect of the tokenizers library.")
+
+
+WordsConfig = Annotated[SourceWords | PatternWords | CustomWords, Field(discriminator="rule")]
+
+
+class PretokensConfig(StageConfig):
+    """Count the words of the corpus, once for all vocabularies learnt from it."""
+
+    words: WordsConfig = Field(
+        default=SourceWords(), description="What cuts text into words, in training and in use."
+    )
+    max_pretoken_bytes: int = Field(
+        default=256, ge=1, description="Longer words are left out and counted."
+    )
+
+
+class _Described(StageConfig):
+    """What every tokenizer chooses."""
+
+    report_bytes: int = Field(
+        default=1_000_000, gt=0, description="Held-out text on which the tokenizer is measured."
+    )
+
+
+class _Learnt(_Described):
+    """What every tokenizer chooses that is learnt from text."""
 
     min_frequency: int = Field(
         default=2,
@@ -20,17 +72,28 @@ class _TrainedOnText(StageConfig):
         ge=2,
         description="No new token is longer: ruled lines and tables stay out.",
     )
-    train_bytes: int | None = Field(
-        default=200_000_000,
-        gt=0,
-        description="Text to train on, taken evenly over the corpus and held in memory; null: all.",
+    blocked: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Regex over a token's bytes; what it is found in is never merged.",
     )
-    report_bytes: int = Field(
-        default=1_000_000, gt=0, description="Held-out text on which bytes per token are counted."
+    source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="Counts of the corpus source of that name are multiplied; 1 where none is "
+        "given.",
     )
 
+    @field_validator("blocked")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile((value or "").encode())
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        return value
 
-class Extend(_TrainedOnText):
+
+class Extend(_Learnt):
     """Continue the source tokenizer's own merges; every old token keeps its id."""
 
     method: Literal["extend"] = "extend"
@@ -44,22 +107,46 @@ class Extend(_TrainedOnText):
     )
 
 
-class Bpe(_TrainedOnText):
+class Bpe(_Learnt):
     """A new byte-level BPE; special tokens and chat template come from the source."""
 
     method: Literal["bpe"] = "bpe"
     vocabulary_size: int = Field(
         default=16384, gt=256, description="Tokens in all: 256 bytes, special tokens, merges."
     )
-    pretokenizer: Literal["source", "gpt2", "gpt4", "llama3"] = Field(
-        default="source",
-        description="Regex that cuts text into words before merges; source: the model's.",
-    )
-    digits: Literal["source", "individual", "groups_of_3", "none"] = Field(
-        default="source",
-        description="How numbers are cut: as the source does, one by one, in threes, or not.",
+
+
+class ScaffoldBpe(_Learnt):
+    """A new byte-level BPE whose slots go to tokens that text uses, not to steps on the way.
+
+    Scaffold tokens still take part in merging and so keep ids, behind all others.
+    """
+
+    method: Literal["scaffold_bpe"] = "scaffold_bpe"
+    vocabulary_size: int = Field(
+        default=16384,
+        gt=256,
+        description="Tokens in all without scaffolds: 256 bytes, special tokens, others.",
     )
 
 
-TokenizerConfig = Annotated[Extend | Bpe, Field(discriminator="method")]
+class CharacterBpe(_Learnt):
+    """A small vocabulary of very short tokens, for correction of spelling and scans (KL3M)."""
+
+    method: Literal["character_bpe"] = "character_bpe"
+    vocabulary_size: int = Field(
+        default=4096, gt=256, description="Tokens in all: 256 bytes, special tokens, merges."
+    )
+    max_token_bytes: int = Field(default=3, ge=2, le=8, description="No token is longer.")
+
+
+class Bytes(_Described):
+    """No merges: the 256 bytes and the special tokens, the token-free target."""
+
+    method: Literal["bytes"] = "bytes"
+
+
+TokenizerConfig = Annotated[
+    Extend | Bpe | ScaffoldBpe | CharacterBpe | Bytes, Field(discriminator="method")
+]
 """Which tokenizer the model gets."""

@@ -45,12 +45,12 @@ def load_parts(normalizer: Json | None, pre_tokenizer: Json | None) -> tuple[Any
     return tokenizer.normalizer, tokenizer.pre_tokenizer
 
 
-def library_cutter(normalizer: Json | None, pre_tokenizer: Json) -> Cutter:
+def library_cutter(normalizer: Json | None, pre_tokenizer: Json | None) -> Cutter:
     """Cut normalised text with the library's own pre-tokenizer.
 
     Args:
         normalizer: not applied; with the pre-tokenizer it tells how pieces spell their bytes.
-        pre_tokenizer: value of that name in ``tokenizer.json``.
+        pre_tokenizer: value of that name in ``tokenizer.json``; without one a text is one piece.
     """
     _, words = load_parts(None, pre_tokenizer)
     model = {"type": "BPE", "vocab": {}}
@@ -58,7 +58,7 @@ def library_cutter(normalizer: Json | None, pre_tokenizer: Json) -> Cutter:
     codec = codec_of(TokenizerFile(Path(), parts, (), {}))
 
     def cut(text: str) -> list[str]:
-        return [piece for piece, _ in words.pre_tokenize_str(text)]
+        return [text] if words is None else [piece for piece, _ in words.pre_tokenize_str(text)]
 
     def to_bytes(piece: str) -> bytes:
         data = codec.to_bytes(piece)
@@ -72,7 +72,7 @@ def library_cutter(normalizer: Json | None, pre_tokenizer: Json) -> Cutter:
     return Cutter(cut, to_bytes)
 
 
-def regex_cutter(pre_tokenizer: Json) -> Cutter | None:
+def regex_cutter(pre_tokenizer: Json | None) -> Cutter | None:
     """Cut with the ``regex`` module, if the pre-tokenizer is one regex that it can read."""
     parts = list(unfold(pre_tokenizer))
     if len(parts) != 2 or not is_byte_level(parts[1], use_regex=False):

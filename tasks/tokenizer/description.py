@@ -1,10 +1,12 @@
 """What a new tokenizer turned out to be, and whether it keeps its promises."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Int64
 from tokenizers import Tokenizer
 
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
@@ -15,27 +17,44 @@ from tasks.shared.vocabulary_matching import NO_MATCH, match_ids
 from tasks.shared.vocabulary_reading import vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.checks import check_extension, check_ids
-from tasks.tokenizer.config import Bpe, Extend
+from tasks.tokenizer.config import Extend
+from tasks.tokenizer.folder import Config, Trained
+from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
+from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.reachability import find_reachable
-from tasks.tokenizer.tables import merges_table, vocabulary_table
+from tasks.tokenizer.residue import final_and_made, ids_of_bytes
+from tasks.tokenizer.tables import TokenUse, counts_table, merges_table, vocabulary_table
+from tasks.tokenizer.token_kinds import vocabulary_metrics
+
+SUITE = "heldout"
+_RARE_BELOW = 10
 
 
 @dataclass(frozen=True)
 class Description:
-    """Tables for later stages and numbers for people."""
+    """Tables by file name, and numbers for people."""
 
-    vocabulary: pa.Table
-    merges: pa.Table
-    counts: dict[str, int]
+    tables: dict[str, pa.Table]
+    summary: dict[str, int | float | None]
 
 
-def describe_tokenizer(folder: Path, source: TokenizerFile, config: Extend | Bpe) -> Description:
-    """Check a new tokenizer and describe its tokens.
+def describe_tokenizer(
+    folder: Path,
+    source: TokenizerFile,
+    config: Config,
+    trained: Trained,
+    counts: PretokenCounts,
+    sample: Sequence[str],
+) -> Description:
+    """Check a new tokenizer, describe its tokens and measure it beside its source.
 
     Args:
         folder: where it was written.
         source: the tokenizer it was made from.
         config: how it was made.
+        trained: what the method said of it.
+        counts: the words it was made from.
+        sample: held-out texts.
 
     Raises:
         BrokenTokenizerError: it is not what its method promises.
@@ -48,19 +67,55 @@ def describe_tokenizer(folder: Path, source: TokenizerFile, config: Extend | Bpe
         check_extension(old, new, config.n_new_tokens)
     source_ids_W = match_ids(old, new)
     reachable_W = find_reachable(tokenizer, Segmenter(folder), new, _sees_text_as_it_is(file))
+    old_tokenizer = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
+    counted = {
+        "source": count_tokens_of(old_tokenizer, old, sample),
+        "new": count_tokens_of(tokenizer, new, sample),
+    }
+    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counts))
     is_new_W = source_ids_W == NO_MATCH
-    return Description(
-        vocabulary=vocabulary_table(new, source_ids_W, reachable_W),
-        merges=merges_table(new),
-        counts={
-            "vocabulary_size": len(new),
-            "source_vocabulary_size": len(old),
-            "n_new_tokens": int(np.sum(is_new_W)),
-            "n_unreachable": int(np.sum(~reachable_W)),
-            "n_unreachable_new": int(np.sum(~reachable_W & is_new_W)),
-            "n_missing_bytes": _count_missing_bytes(new),
-        },
-    )
+    scaffolds = frozenset(trained.splits or ())
+    tables = {
+        "vocabulary": vocabulary_table(new, source_ids_W, reachable_W, scaffolds, use),
+        "merges": merges_table(new),
+        "metrics": pa.concat_tables(
+            [
+                intrinsic_metrics(SUITE, sample, counted, _RARE_BELOW),
+                vocabulary_metrics({"source": (old, None), "new": (new, reachable_W)}),
+            ]
+        ),
+        "source_counts": counts_table(counted["source"].counts),
+    }
+    n_bytes = sum(len(text.encode()) for text in sample)
+    summary: dict[str, int | float | None] = {
+        "vocabulary_size": len(new),
+        "source_vocabulary_size": len(old),
+        "n_new_tokens": int(np.sum(is_new_W)),
+        "bytes_per_token": _bytes_per_token(n_bytes, counted["new"]),
+        "source_bytes_per_token": _bytes_per_token(n_bytes, counted["source"]),
+        "n_scaffolds": len(scaffolds),
+        "n_unreachable": int(np.sum(~reachable_W)),
+        "n_unreachable_new": int(np.sum(~reachable_W & is_new_W)),
+        "n_missing_bytes": _count_missing_bytes(new),
+        "n_unwritten_words": trained.n_unwritten,
+    }
+    return Description(tables, summary)
+
+
+def _left_and_made(
+    file: TokenizerFile, vocabulary: Vocabulary, counts: PretokenCounts
+) -> tuple[Int64[np.ndarray, " W"], Int64[np.ndarray, " W"]]:
+    """How often the words leave each token, and how often it is there on the way."""
+    if not isinstance(codec_of(file), ByteLevel):
+        nothing = np.zeros(len(vocabulary), np.int64)
+        return nothing, nothing
+    merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
+    ids = ids_of_bytes(vocabulary)[counts.data]
+    return final_and_made(ids, counts.starts, counts.counts, merges_M3, len(vocabulary))
+
+
+def _bytes_per_token(n_bytes: int, counted: CountedTokens) -> float | None:
+    return n_bytes / counted.n_tokens if counted.n_tokens else None
 
 
 def _sees_text_as_it_is(file: TokenizerFile) -> bool:

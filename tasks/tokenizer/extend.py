@@ -1,58 +1,70 @@
 """A tokenizer that goes on learning where it stopped.
 
-The source tokenizer cuts the new text; its tokens are the atoms of new merges, which rank after
-all old ones. So every old token keeps its id and its meaning, and new text is cut at a subset of
-the places where it was cut before: rows of the model stay valid, and nothing gets longer.
-"Continued BPE training", Purason et al. 2025 (arXiv 2512.03989); the library is bpe-continue.
+The source tokenizer cuts the pre-tokens of the new text; its tokens are the atoms of new merges,
+which rank after all old ones. So every old token keeps its id and its meaning, and new text is cut
+at a subset of the places where it was cut before: rows of the model stay valid, and nothing gets
+longer. "Continued BPE training", Purason et al. 2025 (arXiv 2512.03989).
 """
 
 import json
-from collections.abc import Iterable
-
-from bpe_continue import continue_training
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
+from tasks.shared.segmentation_search import search_of
 from tasks.shared.vocabulary_file import Json, TokenizerFile, unfold
+from tasks.shared.vocabulary_reading import vocabulary_of
+from tasks.shared.vocabulary_record import Vocabulary
+from tasks.tokenizer.cut_words import pretoken_bytes, words_of_pieces
 from tasks.tokenizer.errors import CorpusTooSmallError, UnsupportedSourceError
-
-_WORDS_OF_METASPACE: Json = {
-    "type": "Split",
-    "pattern": {"Regex": "▁+[^▁]*|[^▁]+"},
-    "behavior": "Isolated",
-    "invert": False,
-}
+from tasks.tokenizer.merge_loop import Learnt, Limits, learn_merges
+from tasks.tokenizer.pretoken_counts import PretokenCounts
 
 _NEVER_IN_UTF8 = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
+_MOST_UNWRITTEN = 0.01
+
+
+@dataclass(frozen=True)
+class Extended:
+    """An extended tokenizer.
+
+    Attributes:
+        tokenizer: ``tokenizer.json``. Only its vocabulary and merges differ from the source's.
+        learnt: tokens by id, and the merges of the extension alone.
+        n_unwritten: occurrences of pre-tokens that the source has no pieces for; they are left
+            out of the counts.
+    """
+
+    tokenizer: Json
+    learnt: Learnt
+    n_unwritten: int
 
 
 def extend_tokenizer(
     source: TokenizerFile,
-    texts: Iterable[str],
+    counts: PretokenCounts,
     n_new_tokens: int,
-    min_frequency: int,
-    max_token_bytes: int,
+    limits: Limits,
+    *,
     add_missing_bytes: bool,
-) -> Json:
-    """Add tokens to a BPE tokenizer by continuing its merges on new text.
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Extended:
+    """Add tokens to a BPE tokenizer by continuing its merges.
+
+    New ids follow the largest old one, also where it belongs to an added token; rows that the
+    model holds beyond its tokenizer are padding and get used first.
 
     Args:
         source: the tokenizer to extend.
-        texts: whole documents. They are held in memory: read line by line from a file, words
-            that span line ends would never be seen.
+        counts: pre-tokens as the source's own pre-tokenizer cuts them.
         n_new_tokens: how many tokens to add, missing bytes included.
-        min_frequency: how often a pair must occur to be merged.
-        max_token_bytes: longest new token, counted in the model's own symbols, which are bytes
-            if it is byte-level.
+        limits: frequency, length and content of new tokens; ``n_tokens`` is not read.
         add_missing_bytes: whether bytes of UTF-8 that the source cannot write get the first new
             ids.
-
-    Returns:
-        The new ``tokenizer.json``. Only its vocabulary and merges differ; new ids follow the
-        largest old one, also where it belongs to an added token; rows that the model holds
-        beyond its tokenizer are padding and get used first.
+        progress: called with tokens and those wanted.
 
     Raises:
-        UnsupportedSourceError: the source is not BPE.
+        UnsupportedSourceError: the source is not BPE, or cannot write the text.
         CorpusTooSmallError: the text does not hold so many pairs.
     """
     if source.model_type != "BPE":
@@ -60,25 +72,61 @@ def extend_tokenizer(
             f"method: extend continues merges, and the {source.model_type} tokenizer of the "
             "source model has none; choose method: bpe, which makes a new vocabulary."
         )
-    old = _fold_added_tokens(source)
+    file = replace(source, tokenizer=_fold_added_tokens(source))
+    n_old = 1 + max(file.model["vocab"].values())
     if add_missing_bytes:
-        _add_missing_bytes(old, n_new_tokens)
-    n_start = 1 + max(old["model"]["vocab"].values())
-    n_rows = 1 + max(_fold_added_tokens(source)["model"]["vocab"].values()) + n_new_tokens
-    new_merges = _continue(old, texts, n_rows - n_start, min_frequency, max_token_bytes)
-    new_tokens = dict.fromkeys(
-        left + right for left, right in new_merges if left + right not in old["model"]["vocab"]
-    )
-    if n_start + len(new_tokens) < n_rows:
-        n_found = n_new_tokens - (n_rows - n_start) + len(new_tokens)
+        _add_missing_bytes(file.tokenizer, n_new_tokens)
+    vocabulary = vocabulary_of(file)
+    cuts = _cut(file, vocabulary, counts)
+    fallback = [i for i in range(len(vocabulary)) if vocabulary.is_byte_fallback(i)]
+    words, n_unwritten = words_of_pieces(cuts, counts, fallback)
+    _check_written(n_unwritten, counts)
+    base = [data or b"" for data in vocabulary.token_bytes]
+    wanted = limits.with_tokens(n_old + n_new_tokens)
+    learnt = learn_merges(words, base, wanted, progress=progress)
+    if len(learnt.token_bytes) < wanted.n_tokens:
         raise CorpusTooSmallError(
-            f"The corpus yields {n_found} new tokens that occur min_frequency={min_frequency} "
-            f"times, but n_new_tokens={n_new_tokens}; give it more text or ask for fewer tokens."
+            f"The corpus yields {len(learnt.token_bytes) - n_old} new tokens that occur "
+            f"min_frequency={limits.min_frequency} times, but n_new_tokens={n_new_tokens}; give it "
+            "more text or ask for fewer tokens."
         )
-    old["model"]["vocab"].update({t: n_start + i for i, t in enumerate(new_tokens)})
-    as_text = any(isinstance(merge, str) for merge in old["model"]["merges"])
-    old["model"]["merges"] += [" ".join(m) if as_text else list(m) for m in new_merges]
-    return old
+    _append(file.tokenizer, vocabulary, learnt)
+    return Extended(file.tokenizer, learnt, n_unwritten)
+
+
+def _cut(
+    file: TokenizerFile, vocabulary: Vocabulary, counts: PretokenCounts
+) -> list[list[int] | None]:
+    pretokens = pretoken_bytes(counts)
+    cuts = search_of(file, vocabulary)(pretokens)
+    lengths = [len(data or b"") for data in vocabulary.token_bytes]
+    return [
+        cut if sum(lengths[i] for i in cut) == len(data) else None
+        for data, cut in zip(pretokens, cuts, strict=True)
+    ]
+
+
+def _check_written(n_unwritten: int, counts: PretokenCounts) -> None:
+    n_all = int(counts.counts.sum())
+    if n_unwritten > _MOST_UNWRITTEN * n_all:
+        raise UnsupportedSourceError(
+            f"the source tokenizer has no pieces for {n_unwritten} of {n_all} words of the text, "
+            f"more than {_MOST_UNWRITTEN:.0%}; choose method: bpe, which can write any text."
+        )
+
+
+def _append(tokenizer: Json, vocabulary: Vocabulary, learnt: Learnt) -> None:
+    """Write the new merges and tokens behind the old ones, in the model's own symbols."""
+    texts = list(vocabulary.token_text)
+    for left, right, result in learnt.merges.tolist():
+        if result == len(texts):
+            texts.append(texts[left] + texts[right])
+    new = {text: number for number, text in enumerate(texts) if number >= len(vocabulary)}
+    tokenizer["model"]["vocab"].update(new)
+    merges = tokenizer["model"]["merges"]
+    as_text = any(isinstance(merge, str) for merge in merges)
+    pairs = ((texts[left], texts[right]) for left, right, _ in learnt.merges.tolist())
+    merges += [" ".join(pair) if as_text else list(pair) for pair in pairs]
 
 
 def _fold_added_tokens(source: TokenizerFile) -> Json:
@@ -107,39 +155,3 @@ def _add_missing_bytes(tokenizer: Json, n_allowed: int) -> None:
         )
     start = 1 + max(vocabulary.values())
     vocabulary.update({symbol: start + i for i, symbol in enumerate(missing)})
-
-
-def _continue(
-    old: Json, texts: Iterable[str], n_tokens: int, min_frequency: int, max_symbols: int
-) -> list[tuple[str, str]]:
-    """Learn merges after the old ones until they make so many tokens, or text runs out."""
-    if n_tokens == 0:
-        return []
-    base = {**old, "pre_tokenizer": old.get("pre_tokenizer") or _words_if_none(old)}
-    try:
-        extended = continue_training(
-            json.dumps(base),
-            texts=texts,
-            vocab_size=len(old["model"]["vocab"]) + n_tokens,
-            min_frequency=min_frequency,
-            max_token_length=max_symbols,
-            show_progress=False,
-        )
-    # The library reports text that the source cannot write as OSError.
-    except (ValueError, OSError) as error:
-        raise UnsupportedSourceError(
-            f"method: extend cannot start from this source ({' '.join(str(error).split())}); "
-            "choose method: bpe, which can write any text."
-        ) from error
-    merges = json.loads(extended.to_str())["model"]["merges"]
-    return [(left, right) for left, right in merges[len(old["model"]["merges"]) :]]
-
-
-def _words_if_none(old: Json) -> Json | None:
-    """Keep new merges inside words where the source has no pre-tokenizer, as in Llama 2.
-
-    Without it whole documents would be words. Old merges do not reach over a word's start, so
-    the cut changes none of them.
-    """
-    stands = any(part.get("content") == "▁" for part in unfold(old.get("normalizer")))
-    return _WORDS_OF_METASPACE if stands else None

@@ -1,16 +1,25 @@
 """The files that make a tokenizer loadable with ``AutoTokenizer``."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.shared.vocabulary_file import Json, TokenizerFile, read_json
-from tasks.tokenizer.bpe import train_bpe
+from tasks.tokenizer.bpe import learn_vocabulary, no_merges
+from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.carry_over import carry_config, carry_post_processor, tokens_to_carry
-from tasks.tokenizer.config import Bpe, Extend
+from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, ScaffoldBpe
+from tasks.tokenizer.errors import PretokensMismatchError
 from tasks.tokenizer.extend import extend_tokenizer
-from tasks.tokenizer.pretokenizer import choose_pretokenizer
+from tasks.tokenizer.merge_loop import Limits
+from tasks.tokenizer.pretoken_counts import PretokenCounts
+from tasks.tokenizer.scaffold import split_scaffolds
+from tasks.tokenizer.word_rule import WordRule, check_byte_level
+
+Config = Extend | Bpe | ScaffoldBpe | CharacterBpe | Bytes
 
 TEMPLATE = "chat_template.jinja"
 
@@ -31,47 +40,93 @@ def read_template(folder: Path) -> str:
     return template if isinstance(template, str) else json.dumps(template, ensure_ascii=False)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a method made.
+
+    Attributes:
+        tokenizer: ``tokenizer.json``.
+        n_unwritten: words of the text that an extended source cannot write.
+        splits: of each scaffold token, by id, the visible tokens that spell it.
+    """
+
+    tokenizer: Json
+    n_unwritten: int = 0
+    splits: dict[int, list[int]] | None = None
+
+
 def train_in_folder(
-    folder: Path, source: TokenizerFile, config: Extend | Bpe, texts: Iterable[str]
-) -> None:
+    folder: Path,
+    source: TokenizerFile,
+    config: Config,
+    rule: WordRule,
+    counts: PretokenCounts,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trained:
     """Train a tokenizer by the chosen method and write its files.
 
     Args:
         folder: where to write.
         source: the model's own tokenizer.
         config: method and sizes.
-        texts: documents to learn from.
+        rule: how the text was cut into words.
+        counts: the words to learn from.
+        progress: called with tokens and those wanted.
     """
     if isinstance(config, Extend):
-        trained = extend_tokenizer(
+        if not rule.is_source:
+            raise PretokensMismatchError(
+                "method: extend continues the source's merges inside the source's own words, but "
+                "the pre-tokens were counted by another rule; set pretokens.words to rule: source "
+                "with digits: source."
+            )
+        extended = extend_tokenizer(
             source,
-            texts,
-            n_new_tokens=config.n_new_tokens,
-            min_frequency=config.min_frequency,
-            max_token_bytes=config.max_token_bytes,
+            counts,
+            config.n_new_tokens,
+            limits_of(config, n_tokens=0),
             add_missing_bytes=config.add_missing_bytes,
+            progress=progress,
         )
+        trained = Trained(extended.tokenizer, extended.n_unwritten)
     else:
-        trained = _train_new(source, config, texts)
-    write_tokenizer(folder, trained, source)
+        trained = _train_new(source, config, rule, counts, progress)
+    write_tokenizer(folder, trained.tokenizer, source)
+    return trained
 
 
-def _train_new(source: TokenizerFile, config: Bpe, texts: Iterable[str]) -> Json:
+def limits_of(config: Extend | Bpe | ScaffoldBpe | CharacterBpe, n_tokens: int) -> Limits:
+    """The limits of the merge loop that a config asks for."""
+    blocked = None if config.blocked is None else re.compile(config.blocked.encode())
+    return Limits(n_tokens, config.min_frequency, config.max_token_bytes, blocked)
+
+
+def _train_new(
+    source: TokenizerFile,
+    config: Bpe | ScaffoldBpe | CharacterBpe | Bytes,
+    rule: WordRule,
+    counts: PretokenCounts,
+    progress: Callable[[int, int], None],
+) -> Trained:
     """Train the new vocabulary and put the source's special tokens and post-processor around it."""
-    own_words = config.pretokenizer == "source"
-    trained = train_bpe(
-        texts,
-        pre_tokenizer=choose_pretokenizer(source.tokenizer, config.pretokenizer, config.digits),
-        normalizer=source.tokenizer.get("normalizer") if own_words else None,
-        carried=tokens_to_carry(source, read_template(source.folder)),
-        vocabulary_size=config.vocabulary_size,
-        min_frequency=config.min_frequency,
-        max_token_bytes=config.max_token_bytes,
-    )
+    check_byte_level(rule)
+    carried = tokens_to_carry(source, read_template(source.folder))
+    if isinstance(config, Bytes):
+        learnt = no_merges()
+    else:
+        learnt = learn_vocabulary(
+            counts,
+            limits_of(config, config.vocabulary_size),
+            len(carried),
+            scaffold=isinstance(config, ScaffoldBpe),
+            progress=progress,
+        )
+    trained = byte_level_tokenizer(learnt, rule.pre_tokenizer or {}, rule.normalizer, carried)
     trained["post_processor"] = carry_post_processor(
         source.tokenizer.get("post_processor"), trained["model"]["vocab"]
     )
-    return trained
+    splits = split_scaffolds(learnt, len(carried)) if isinstance(config, ScaffoldBpe) else None
+    return Trained(trained, splits=splits)
 
 
 def write_tokenizer(folder: Path, tokenizer: Json, source: TokenizerFile) -> None:

@@ -5,7 +5,7 @@ Sennrich et al. 2016 (BPE, arXiv 1508.07909); Scaffold-BPE, 2024 (arXiv 2404.178
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -47,6 +47,10 @@ class Limits:
     max_token_bytes: int = 1 << 30
     blocked: re.Pattern[bytes] | None = None
     max_merges: int = 1 << 40
+
+    def with_tokens(self, n_tokens: int) -> "Limits":
+        """The same limits for another size."""
+        return replace(self, n_tokens=n_tokens)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class PretokenCounter:
     """
 
     def __init__(
-        self, normalizer: Json | None, pre_tokenizer: Json, max_pretoken_bytes: int
+        self, normalizer: Json | None, pre_tokenizer: Json | None, max_pretoken_bytes: int
     ) -> None:
         """Choose the fastest way to cut.
 

@@ -1,15 +1,18 @@
 """The vocabulary and the merges as tables, for people and for later stages."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, Int64
 
 from tasks.shared.vocabulary_matching import NO_MATCH
 from tasks.shared.vocabulary_record import Vocabulary
+from tasks.tokenizer.residue import final_ratios
 
-Formation = Literal["byte", "merge", "piece", "special", "unassigned"]
+Formation = Literal["byte", "merge", "piece", "scaffold", "special", "unassigned"]
 
 VOCABULARY_SCHEMA = pa.schema(
     [
@@ -20,6 +23,10 @@ VOCABULARY_SCHEMA = pa.schema(
         ("rank", pa.int32()),
         ("is_new", pa.bool_()),
         ("reachable", pa.bool_()),
+        ("count", pa.int64()),
+        ("left", pa.int64()),
+        ("made", pa.int64()),
+        ("final_ratio", pa.float64()),
     ]
 )
 MERGES_SCHEMA = pa.schema(
@@ -32,10 +39,27 @@ MERGES_SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class TokenUse:
+    """How often each token occurs.
+
+    Attributes:
+        held_out: in held-out text.
+        left: at the end, when the words of the training text are merged.
+        made: there at any time of that, so that ``made - left`` went into longer tokens.
+    """
+
+    held_out: Int64[np.ndarray, " W"]
+    left: Int64[np.ndarray, " W"]
+    made: Int64[np.ndarray, " W"]
+
+
 def vocabulary_table(
     vocabulary: Vocabulary,
     source_ids_W: Int32[np.ndarray, " W"],
     reachable_W: Bool[np.ndarray, " W"],
+    scaffolds: Collection[int],
+    use: TokenUse,
 ) -> pa.Table:
     """Describe each id: its bytes, how it was formed, whether the source lacks it.
 
@@ -43,16 +67,21 @@ def vocabulary_table(
         vocabulary: the tokenizer's.
         source_ids_W: the source's id for each token, as ``match_ids`` gives it.
         reachable_W: whether any text has the token.
+        scaffolds: ids that only serve as steps to longer tokens.
+        use: how often each token occurs.
 
     Returns:
-        One row an id, in id order. ``rank`` is that of the first merge that makes the token.
+        One row an id, in id order. ``rank`` is that of the first merge that makes the token,
+        ``count`` its occurrences in held-out text, ``final_ratio`` is ``left / made``.
     """
     rank_of: dict[int, int] = {}
     for rank, (_, _, result_id) in enumerate(vocabulary.merges):
         rank_of.setdefault(result_id, rank)
     ids = range(len(vocabulary))
     specials = set(vocabulary.special_ids.values())
-    formations = [_formation(vocabulary, i, rank_of, specials) for i in ids]
+    formations = [
+        "scaffold" if i in scaffolds else _formation(vocabulary, i, rank_of, specials) for i in ids
+    ]
     columns: list[pa.Array] = [
         pa.array(ids, pa.int32()),
         pa.array(vocabulary.token_bytes, pa.binary()),
@@ -61,8 +90,16 @@ def vocabulary_table(
         pa.array([rank_of.get(i) for i in ids], pa.int32()),
         pa.array(source_ids_W == NO_MATCH, pa.bool_()),
         pa.array(reachable_W, pa.bool_()),
+        *(pa.array(values, pa.int64()) for values in (use.held_out, use.left, use.made)),
+        pa.array(final_ratios(use.left, use.made), pa.float64(), from_pandas=True),
     ]
     return pa.Table.from_arrays(columns, schema=VOCABULARY_SCHEMA)
+
+
+def counts_table(counts_W: Int64[np.ndarray, " W"]) -> pa.Table:
+    """Occurrences by id."""
+    ids = np.arange(len(counts_W), dtype=np.int32)
+    return pa.table({"id": ids, "count": counts_W})
 
 
 def merges_table(vocabulary: Vocabulary) -> pa.Table:

@@ -1,62 +1,148 @@
-"""The door of the tokenizer stage."""
+"""The doors of the tokenizer: count pre-tokens, then learn a vocabulary from them."""
 
+from __future__ import annotations
+
+import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
-from infra.parquet import iter_batches, write_table
+from infra.parquet import iter_batches, read_table, write_table
 from tasks.shared.task import stage
-from tasks.tokenizer.config import Bpe, Extend
+from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, PretokensConfig, ScaffoldBpe
 from tasks.tokenizer.sampling import take_evenly
 
-VERSION = 1
+if TYPE_CHECKING:
+    from tasks.tokenizer.pretoken_counts import PretokenCounts
+    from tasks.tokenizer.word_rule import WordRule
+
+PRETOKENS_VERSION = 1
+"""Raise when the counts would change for the same config and inputs."""
+VERSION = 2
 """Raise when the tokenizer would change for the same config and inputs."""
 
 HELDOUT_SUITE = "heldout"
 """The part of the held-out texts that is of the corpus's own kind."""
 
 
+@stage(name="pretokens", version=PRETOKENS_VERSION)
+def count_pretokens(
+    attempt: Attempt, config: PretokensConfig, model: Artifact, corpus: Artifact
+) -> Summary:
+    """Cut the training texts into words and count them, by shard and source.
+
+    Writes ``counts-*.parquet`` (source, pretoken, count) and ``word_rule.json``. Shards that were
+    finished before a kill are not read again.
+    """
+    from infra.parallel import map_shards
+    from infra.parts import Parts
+    from tasks.shared.vocabulary_file import read_tokenizer_file
+    from tasks.tokenizer.word_rule import word_rule
+    from tasks.tokenizer.worker import ShardCounts, ShardOfText, count_shard
+
+    rule = word_rule(read_tokenizer_file(open_artifact(model, "*.j*")), config.words)
+    parts = Parts(attempt.store, attempt.checkpoints_path)
+    total, left = ShardCounts(), list[ShardOfText]()
+    texts = _files(corpus, "train-*.parquet")
+    for number, path in enumerate(texts):
+        record = parts.take(f"shard-{number:05d}", attempt.folder)
+        if record is not None:
+            total = total.plus(ShardCounts(**record))
+            continue
+        left.append(
+            ShardOfText(
+                str(path), str(attempt.folder), number, rule.normalizer, rule.pre_tokenizer,
+                config.max_pretoken_bytes,
+            )
+        )  # fmt: skip
+    finished = zip(left, map_shards(count_shard, left), strict=True)
+    for done, (shard, (names, counts)) in enumerate(finished, len(texts) - len(left) + 1):
+        files = [attempt.folder / name for name in names]
+        parts.keep(f"shard-{shard.number:05d}", files, counts.record())
+        total = total.plus(counts)
+        attempt.progress(done, len(texts), f"{total.n_bytes / 1e6:.1f} MB of text counted")
+    record = {"normalizer": rule.normalizer, "pre_tokenizer": rule.pre_tokenizer}
+    text = json.dumps({**record, "is_source": rule.is_source}, ensure_ascii=False, indent=1)
+    (attempt.folder / "word_rule.json").write_text(text + "\n", encoding="utf-8")
+    return total.record()
+
+
 @stage(name="tokenizer", version=VERSION)
 def train_tokenizer(
-    attempt: Attempt, config: Extend | Bpe, model: Artifact, corpus: Artifact
+    attempt: Attempt,
+    config: Extend | Bpe | ScaffoldBpe | CharacterBpe | Bytes,
+    model: Artifact,
+    pretokens: Artifact,
+    corpus: Artifact,
 ) -> Summary:
-    """Train the model's new tokenizer on the corpus and say what it gains.
+    """Train the model's new tokenizer on counted words and say what it gains.
 
-    Reads the model's tokenizer files and the corpus's train and held-out texts. Writes files that
-    ``AutoTokenizer`` loads, ``vocabulary.parquet`` and ``merges.parquet``. Returns sizes, and
-    bytes per token of both tokenizers on held-out text.
+    Reads the model's tokenizer files, the counts, and held-out texts of the corpus. Writes files
+    that ``AutoTokenizer`` loads, ``vocabulary.parquet``, ``merges.parquet``, ``metrics.parquet``
+    (both tokenizers on the held-out texts) and ``source_counts.parquet`` (the source's ids there).
     """
-    from tokenizers import Tokenizer
-
     from tasks.shared.vocabulary_file import read_tokenizer_file
-    from tasks.tokenizer.compression import bytes_per_token
     from tasks.tokenizer.description import describe_tokenizer
     from tasks.tokenizer.folder import train_in_folder
 
     # The model's weights are not needed, so they are neither fetched nor hashed.
     source = read_tokenizer_file(open_artifact(model, "*.j*"))
-    train = _files(corpus, "train-*.parquet")
-    texts = _CountedTexts(_evenly(train, None, config.train_bytes), attempt)
-    train_in_folder(attempt.folder, source, config, texts)
+    weights = {} if isinstance(config, Bytes) else config.source_weights
+    attempt.progress(0.0, 1.0, "reading counts")
+    counts = _read_counts(pretokens, weights)
 
-    attempt.progress(1.0, 2.0, "describing the new tokenizer")
-    described = describe_tokenizer(attempt.folder, source, config)
-    write_table(attempt.folder / "vocabulary.parquet", described.vocabulary)
-    write_table(attempt.folder / "merges.parquet", described.merges)
+    def show(done: int, total: int) -> None:
+        attempt.progress(done, total, f"{done:,} tokens")
 
+    rule = _read_rule(pretokens)
+    trained = train_in_folder(attempt.folder, source, config, rule, counts, show)
+    attempt.progress(1.0, 1.0, "describing the new tokenizer")
     held_out = _files(corpus, "heldout-*.parquet")
     sample = list(_evenly(held_out, HELDOUT_SUITE, config.report_bytes))
-    old = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
-    new = Tokenizer.from_file(str(attempt.folder / "tokenizer.json"))
-    attempt.progress(2.0, 2.0, "done")
-    return {
-        "method": config.method,
-        **described.counts,
-        "n_train_bytes": texts.n_bytes,
-        "n_train_documents": texts.n_documents,
-        "bytes_per_token": bytes_per_token(new, sample),
-        "source_bytes_per_token": bytes_per_token(old, sample),
-    }
+    described = describe_tokenizer(attempt.folder, source, config, trained, counts, sample)
+    for name, table in described.tables.items():
+        write_table(attempt.folder / f"{name}.parquet", table)
+    if trained.splits is not None:
+        splits = json.dumps({"splits": trained.splits})
+        (attempt.folder / "scaffold.json").write_text(splits + "\n", encoding="utf-8")
+    return {"method": config.method, **described.summary}
+
+
+def _read_rule(pretokens: Artifact) -> WordRule:
+    from tasks.tokenizer.word_rule import WordRule
+
+    path = open_artifact(pretokens, "word_rule.json") / "word_rule.json"
+    return WordRule(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def _read_counts(pretokens: Artifact, weights: dict[str, float]) -> PretokenCounts:
+    """Sum the counts of all shards, each source times its weight."""
+    from tasks.tokenizer.pretoken_counts import merge_counts
+    from tasks.tokenizer.source_weights import check_weights
+
+    by_source: dict[str, list[Path]] = {}
+    for path in _files(pretokens, "counts-*.parquet"):
+        by_source.setdefault(_source_of(path), []).append(path)
+    check_weights(weights, list(by_source))
+    if not weights:
+        return merge_counts(map(_counts_in, chain.from_iterable(by_source.values())), None)
+    sums = (merge_counts(map(_counts_in, paths), None) for paths in by_source.values())
+    return merge_counts(sums, [weights.get(source, 1.0) for source in by_source])
+
+
+def _counts_in(path: Path) -> PretokenCounts:
+    """The counts of one file, which is of one source."""
+    from tasks.tokenizer.pretoken_counts import PretokenCounts, bytes_and_offsets
+
+    table = read_table(path, ["pretoken", "count"]).combine_chunks()
+    pretokens = table["pretoken"].combine_chunks()
+    return PretokenCounts(*bytes_and_offsets(pretokens), table["count"].to_numpy())
+
+
+def _source_of(path: Path) -> str:
+    return next(iter_batches([path], ["source"], batch_rows=1))["source"][0].as_py()
 
 
 def _files(corpus: Artifact, pattern: str) -> Sequence[Path]:
@@ -77,22 +163,3 @@ def _rows(
         for row in batch.to_pylist():
             if suite is None or row["suite"] == suite:
                 yield row.get("text", ""), row["n_bytes"]
-
-
-class _CountedTexts:
-    """Texts that count themselves and show how far the reader is."""
-
-    def __init__(self, texts: Iterator[str], attempt: Attempt) -> None:
-        self._texts = texts
-        self._attempt = attempt
-        self.n_documents = 0
-        self.n_bytes = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for text in self._texts:
-            self.n_documents += 1
-            self.n_bytes += len(text.encode())
-            if self.n_documents % 1000 == 0:
-                self._attempt.progress(0.0, 2.0, f"{self.n_bytes / 1e6:.0f} MB read")
-            yield text
-        self._attempt.progress(0.0, 2.0, f"{self.n_bytes / 1e6:.0f} MB read, learning merges")

@@ -12,9 +12,22 @@ from infra.parquet import read_table, write_table
 from tasks.shared.config import StageConfig
 from tasks.shared.task import stage
 from tasks.shared.vocabulary import read_vocabulary
-from tasks.tokenizer.config import Bpe, Extend
-from tasks.tokenizer.errors import CorpusTooSmallError
-from tasks.tokenizer.task import train_tokenizer
+from tasks.tokenizer.config import (
+    Bpe,
+    Bytes,
+    CharacterBpe,
+    CustomWords,
+    Extend,
+    PatternWords,
+    PretokensConfig,
+    ScaffoldBpe,
+    SourceWords,
+    WordsConfig,
+)
+from tasks.tokenizer.errors import CorpusTooSmallError, PretokensMismatchError, SourceWeightError
+from tasks.tokenizer.folder import Config
+from tasks.tokenizer.task import count_pretokens, train_tokenizer
+from tasks.tokenizer.worker import count_shard
 
 FLORES = Path("../shared/data")
 
@@ -66,22 +79,40 @@ def corpus(small_corpus_texts: list[str]) -> Artifact:
     return give_corpus(Texts(texts=tuple(small_corpus_texts)))
 
 
+def trained(
+    config: Config, model: Artifact, corpus: Artifact, words: WordsConfig | None = None
+) -> Artifact:
+    chosen = PretokensConfig(words=words or SourceWords())
+    return train_tokenizer(config, model, count_pretokens(chosen, model, corpus), corpus)
+
+
+LLAMA3 = PatternWords(rule="llama3", digits="groups_of_3")
+CUSTOM = CustomWords(rule="custom", regex=r" ?\p{L}+| ?\p{N}|[^\p{L}\p{N}]")
+
+
 @pytest.mark.parametrize(
-    "config",
+    ("config", "words"),
     [
-        Extend(n_new_tokens=80),
-        Bpe(vocabulary_size=520),
-        Bpe(vocabulary_size=520, pretokenizer="llama3", digits="groups_of_3"),
+        (Extend(n_new_tokens=80), None),
+        (Bpe(vocabulary_size=520), None),
+        (Bpe(vocabulary_size=520, blocked="ung"), LLAMA3),
+        (ScaffoldBpe(vocabulary_size=350), PatternWords(rule="o200k")),
+        (Bpe(vocabulary_size=520), CUSTOM),
+        (CharacterBpe(vocabulary_size=450), None),
     ],
-    ids=["extend", "bpe", "bpe-llama3"],
+    ids=["extend", "bpe", "bpe-llama3", "scaffold-o200k", "bpe-custom", "character"],
 )
 def test_plain_transformers_loads_what_the_stage_wrote(
-    config: Extend | Bpe, model: Artifact, corpus: Artifact, small_corpus_texts: list[str]
+    config: Config,
+    words: WordsConfig | None,
+    model: Artifact,
+    corpus: Artifact,
+    small_corpus_texts: list[str],
 ):
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    written = train_tokenizer(config, model, corpus)
+    written = trained(config, model, corpus, words)
     folder = open_artifact(written)
     loaded = AutoTokenizer.from_pretrained(folder)
     plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -100,28 +131,97 @@ def test_plain_transformers_loads_what_the_stage_wrote(
     assert summary["bytes_per_token"] > summary["source_bytes_per_token"]
 
 
+def test_bytes_are_the_256_and_the_special_tokens(model: Artifact, corpus: Artifact):
+    from transformers import AutoTokenizer
+
+    written = trained(Bytes(), model, corpus)
+    loaded = AutoTokenizer.from_pretrained(open_artifact(written))
+    assert len(loaded) == 256 + 3
+    assert len(loaded("Größe 12", add_special_tokens=False)["input_ids"]) == 10
+    assert written.summary["bytes_per_token"] == 1
+
+
+def test_a_killed_count_goes_on_with_the_shards_that_are_left(
+    model: Artifact, corpus: Artifact, own_place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    undisturbed = count_pretokens(PretokensConfig(), model, corpus)
+    shutil.rmtree(own_place / "store" / "pretokens")
+    counted: list[str] = []
+
+    def count_then_fail(shard: Any) -> Any:
+        if counted:
+            raise OSError("killed here")
+        counted.append(shard.text)
+        return count_shard(shard)
+
+    monkeypatch.setattr("tasks.tokenizer.worker.count_shard", count_then_fail)
+    with pytest.raises(Exception, match="killed here"):
+        count_pretokens(PretokensConfig(), model, corpus)
+    assert not list((own_place / "store" / "pretokens").rglob("manifest.json"))
+    read_again: list[str] = []
+
+    def count_and_note(shard: Any) -> Any:
+        read_again.append(shard.text)
+        return count_shard(shard)
+
+    monkeypatch.setattr("tasks.tokenizer.worker.count_shard", count_and_note)
+    assert count_pretokens(PretokensConfig(), model, corpus).digest == undisturbed.digest
+    assert counted[0] not in read_again
+    assert len(read_again) == 1
+
+
+def test_another_size_or_method_reads_no_text_again(model: Artifact, corpus: Artifact):
+    counts = count_pretokens(PretokensConfig(), model, corpus)
+    for config in (Bpe(vocabulary_size=300), Bpe(vocabulary_size=310), Extend(n_new_tokens=9)):
+        train_tokenizer(config, model, counts, corpus)
+    assert count_pretokens(PretokensConfig(), model, corpus).uri == counts.uri
+
+
+def test_weights_of_sources_scale_counts_and_unknown_ones_are_named(
+    model: Artifact, corpus: Artifact
+):
+    plain = trained(Bpe(vocabulary_size=400, min_frequency=2), model, corpus)
+    double = Bpe(vocabulary_size=400, min_frequency=4, source_weights={"test": 2.0})
+    merges = [open_artifact(a) / "merges.parquet" for a in (plain, trained(double, model, corpus))]
+    assert merges[0].read_bytes() == merges[1].read_bytes()
+    with pytest.raises(SourceWeightError, match="names elsewhere, but the corpus's sources"):
+        trained(Bpe(vocabulary_size=400, source_weights={"elsewhere": 1.0}), model, corpus)
+
+
+def test_an_extension_refuses_words_cut_otherwise(model: Artifact, corpus: Artifact):
+    with pytest.raises(PretokensMismatchError, match="rule: source with digits: source"):
+        trained(Extend(n_new_tokens=10), model, corpus, LLAMA3)
+
+
 def test_tables_and_summary_agree(model: Artifact, corpus: Artifact, small_corpus_texts: list[str]):
-    written = train_tokenizer(Extend(n_new_tokens=80), model, corpus)
+    written = trained(Extend(n_new_tokens=80), model, corpus)
     folder = open_artifact(written)
     vocabulary = read_table(folder / "vocabulary.parquet")
     assert vocabulary.num_rows == written.summary["vocabulary_size"]
     assert sum(vocabulary["is_new"].to_pylist()) == written.summary["n_new_tokens"] == 80
     merges = read_table(folder / "merges.parquet")
     assert merges.column_names == ["rank", "left_id", "right_id", "result_id"]
+    counts = count_pretokens(PretokensConfig(), model, corpus)
     trained_on = small_corpus_texts[:-40]
-    assert written.summary["n_train_documents"] == len(trained_on)
-    assert written.summary["n_train_bytes"] == sum(len(text.encode()) for text in trained_on)
+    n_bytes = sum(len(text.encode()) for text in trained_on)
+    assert counts.summary["n_documents"] == len(trained_on)
+    assert counts.summary["n_bytes"] == n_bytes
+    assert counts.summary["cut_by"] == "scanner"
+    tables = [read_table(path) for path in sorted(open_artifact(counts).glob("counts-*"))]
+    assert len(tables) == 2
+    pretokens = [row for table in tables for row in table.to_pylist()]
+    assert sum(row["count"] * len(row["pretoken"]) for row in pretokens) == n_bytes
 
 
 def test_equal_inputs_give_equal_digests(model: Artifact, corpus: Artifact, own_place: Path):
-    first = train_tokenizer(Extend(n_new_tokens=80), model, corpus)
+    first = trained(Extend(n_new_tokens=80), model, corpus)
     shutil.rmtree(own_place / "store" / "tokenizer")
-    assert train_tokenizer(Extend(n_new_tokens=80), model, corpus).digest == first.digest
+    assert trained(Extend(n_new_tokens=80), model, corpus).digest == first.digest
 
 
 def test_a_corpus_too_small_leaves_no_artifact(model: Artifact, corpus: Artifact, own_place: Path):
     with pytest.raises(CorpusTooSmallError, match="n_new_tokens=50000"):
-        train_tokenizer(Extend(n_new_tokens=50_000), model, corpus)
+        trained(Extend(n_new_tokens=50_000), model, corpus)
     assert not list((own_place / "store" / "tokenizer").rglob("manifest.json"))
 
 
@@ -136,7 +236,7 @@ def test_every_flores_line_survives(model: Artifact):
     }
     corpus = give_corpus(Texts(texts=tuple(lines["deu"] + lines["tur"])))
     for config in (Extend(n_new_tokens=1000), Bpe(vocabulary_size=2000)):
-        folder = open_artifact(train_tokenizer(config, model, corpus))
+        folder = open_artifact(trained(config, model, corpus))
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         for line in (line for language in languages for line in lines[language]):
             assert tokenizer.decode(tokenizer.encode(line).ids) == line

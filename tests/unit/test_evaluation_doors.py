@@ -17,6 +17,7 @@ from tasks.evaluation.config import EvaluationConfig, GenerationConfig, ReportCo
 from tasks.evaluation.measure import NothingHeldOutError
 from tasks.evaluation.task import measure_model, write_report
 from tasks.shared.vocabulary import read_vocabulary
+from tasks.tokenizer.token_kinds import vocabulary_metrics
 
 CONFIG = EvaluationConfig(
     document_bytes=64,
@@ -121,8 +122,13 @@ def test_a_report_shows_every_arm_and_what_it_rests_on(tiny_model_folder: Path, 
     def write_tokenizer(place: Path) -> None:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(tiny_model_folder / name, place)
-        is_new = [i > n - 20 for i in range(n)]
-        write_table(place / "vocabulary.parquet", pa.table({"id": range(n), "is_new": is_new}))
+        measured = vocabulary_metrics({"source": (vocabulary, None), "new": (vocabulary, None)})
+        write_table(place / "metrics.parquet", measured)
+        columns = {"id": range(n), "count": range(n)}
+        write_table(place / "source_counts.parquet", pa.table(columns))
+        columns |= {"is_new": [i > n - 20 for i in range(n)], "reachable": [True] * n}
+        columns |= {"formation": ["merge"] * n, "made": range(n), "final_ratio": [0.5] * n}
+        write_table(place / "vocabulary.parquet", pa.table(columns))
 
     lineage = {"id": [n - 1], "part": ["head"], "method": ["prefix_prior"], "weights": [[1.0]]}
     lineage |= {"source_ids": [[n - 2]], "note": [f"P(token | {vocabulary.token_text[n - 2]})"]}

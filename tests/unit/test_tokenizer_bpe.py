@@ -2,8 +2,10 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer
@@ -11,11 +13,14 @@ from tokenizers import Tokenizer
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
 from tasks.shared.vocabulary import read_vocabulary
 from tasks.shared.vocabulary_file import Json, read_tokenizer_file
-from tasks.tokenizer.bpe import train_bpe
+from tasks.tokenizer.bpe import learn_vocabulary
+from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.carry_over import carry_config, carry_post_processor, tokens_to_carry
 from tasks.tokenizer.config import Bpe, Extend, TokenizerConfig
 from tasks.tokenizer.errors import CorpusTooSmallError, VocabularyTooSmallError
-from tasks.tokenizer.folder import read_template, train_in_folder
+from tasks.tokenizer.folder import read_template
+from tasks.tokenizer.merge_loop import Limits
+from tasks.tokenizer.pretokens import PretokenCounter
 
 WHOLE_LINES: Json = {
     "type": "ByteLevel",
@@ -32,8 +37,11 @@ def special(content: str, token_id: int = 0) -> Json:
 
 def train(texts: list[str], vocabulary_size: int, *carried: str, **options: int) -> Json:
     chosen = {"min_frequency": 1, "max_token_bytes": 48} | options
-    tokens = [special(content) for content in carried]
-    return train_bpe(texts, WHOLE_LINES, None, tokens, vocabulary_size, **chosen)
+    counter = PretokenCounter(None, WHOLE_LINES, 256)
+    counter.add(pa.array(texts, pa.string()))
+    limits = Limits(vocabulary_size, **chosen)
+    learnt = learn_vocabulary(counter.result(), limits, len(carried), scaffold=False)
+    return byte_level_tokenizer(learnt, WHOLE_LINES, None, [special(name) for name in carried])
 
 
 def test_merges_by_hand():
@@ -72,10 +80,11 @@ def trained_folder(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_model_folder: Path,
     small_corpus_texts: list[str],
+    train_tokenizer_in: Callable,
 ) -> Path:
     folder = tmp_path_factory.mktemp("bpe")
     source = read_tokenizer_file(tiny_model_folder)
-    train_in_folder(folder, source, Bpe(vocabulary_size=500), small_corpus_texts)
+    train_tokenizer_in(folder, source, Bpe(vocabulary_size=500), small_corpus_texts)
     return folder
 
 

@@ -1,6 +1,7 @@
 """Tables, reachability, samples and bytes per token."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,9 @@ from tasks.shared.byte_alphabet import BYTE_CHARACTERS
 from tasks.shared.vocabulary import Segmenter, Vocabulary, read_vocabulary
 from tasks.shared.vocabulary_file import read_tokenizer_file
 from tasks.tokenizer.checks import check_extension, check_ids
-from tasks.tokenizer.compression import bytes_per_token, count_tokens
-from tasks.tokenizer.config import Extend
+from tasks.tokenizer.config import Extend, ScaffoldBpe
 from tasks.tokenizer.description import describe_tokenizer
 from tasks.tokenizer.errors import BrokenTokenizerError
-from tasks.tokenizer.folder import train_in_folder
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.sampling import take_evenly
 
@@ -46,23 +45,60 @@ def test_tokens_that_no_text_can_produce_are_found(tmp_path: Path):
 
 
 def test_an_extension_is_described_row_by_row(
-    tmp_path: Path, tiny_model_folder: Path, small_corpus_texts: list[str]
+    tmp_path: Path,
+    tiny_model_folder: Path,
+    small_corpus_texts: list[str],
+    train_tokenizer_in: Callable,
 ):
     source, config = read_tokenizer_file(tiny_model_folder), Extend(n_new_tokens=50)
-    train_in_folder(tmp_path, source, config, small_corpus_texts)
-    described = describe_tokenizer(tmp_path, source, config)
+    trained, counts = train_tokenizer_in(tmp_path, source, config, small_corpus_texts)
+    sample = small_corpus_texts[:40]
+    described = describe_tokenizer(tmp_path, source, config, trained, counts, sample)
     n_old = len(read_vocabulary(tiny_model_folder))
-    rows = described.vocabulary.to_pylist()
+    rows = described.tables["vocabulary"].to_pylist()
     assert [row["id"] for row in rows] == list(range(n_old + 50))
     assert [row["is_new"] for row in rows] == [False] * n_old + [True] * 50
     assert {row["formation"] for row in rows} == {"special", "byte", "merge"}
     assert all(row["formation"] == "merge" and row["reachable"] for row in rows[n_old:])
-    merge = described.merges.to_pylist()[-1]
-    assert merge["rank"] == described.merges.num_rows - 1 == rows[-1]["rank"]
+    merges = described.tables["merges"]
+    merge = merges.to_pylist()[-1]
+    assert merge["rank"] == merges.num_rows - 1 == rows[-1]["rank"]
     parts = [rows[merge[side]]["bytes"] for side in ("left_id", "right_id")]
     assert b"".join(parts) == rows[merge["result_id"]]["bytes"] == rows[-1]["bytes"]
-    assert described.counts["n_new_tokens"] == 50
-    assert described.counts["n_missing_bytes"] == 0
+    assert described.summary["n_new_tokens"] == 50
+    assert described.summary["n_missing_bytes"] == 0
+    # Everything that is left at the end spells the training text.
+    spelled = sum(row["left"] * len(row["bytes"]) for row in rows if row["bytes"] is not None)
+    assert spelled == sum(len(text.encode()) for text in small_corpus_texts)
+    n_tokens = sum(row["count"] for row in rows)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert n_tokens == sum(len(tokenizer.encode(text).ids) for text in sample)
+    n_bytes = sum(len(text.encode()) for text in sample)
+    assert described.summary["bytes_per_token"] == n_bytes / n_tokens
+    measured = {(r["tokenizer"], r["metric"]): r["value"]
+                for r in described.tables["metrics"].to_pylist()}  # fmt: skip
+    assert measured["new", "bytes_per_token"] == n_bytes / n_tokens
+    assert measured["new", "nsl"] < 1
+
+
+def test_scaffold_tokens_are_named_and_stand_last(
+    tmp_path: Path,
+    tiny_model_folder: Path,
+    small_corpus_texts: list[str],
+    train_tokenizer_in: Callable,
+):
+    source, config = read_tokenizer_file(tiny_model_folder), ScaffoldBpe(vocabulary_size=350)
+    trained, counts = train_tokenizer_in(tmp_path, source, config, small_corpus_texts)
+    described = describe_tokenizer(tmp_path, source, config, trained, counts, small_corpus_texts)
+    rows = described.tables["vocabulary"].to_pylist()
+    is_scaffold = [row["formation"] == "scaffold" for row in rows]
+    assert is_scaffold == [False] * 350 + [True] * (len(rows) - 350)
+    assert described.summary["n_scaffolds"] == len(rows) - 350 > 0
+    assert all(row["reachable"] for row in rows if row["formation"] == "merge")
+    assert trained.splits is not None
+    for scaffold, parts in trained.splits.items():
+        assert b"".join(rows[part]["bytes"] for part in parts) == rows[scaffold]["bytes"]
+        assert max(parts) < 350
 
 
 def test_an_extension_that_changed_something_old_is_refused():
@@ -81,14 +117,6 @@ def test_ids_that_the_library_would_change_are_refused(tmp_path: Path):
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     with pytest.raises(BrokenTokenizerError, match=r"1 tokens change their id .*<end>"):
         check_ids(tokenizer, read_vocabulary(folder))
-
-
-def test_bytes_per_token_by_hand(tmp_path: Path):
-    folder = byte_level(tmp_path, ("Ã", "¼"))
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    assert count_tokens(tokenizer, iter(["üa", "b"] * 300)) == 900
-    assert bytes_per_token(tokenizer, ["üa", "b"]) == 4 / 3
-    assert bytes_per_token(tokenizer, []) is None
 
 
 def test_a_sample_is_spread_over_the_whole_corpus():

@@ -3,18 +3,34 @@
 import json
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from bpe_continue import continue_training
 from tokenizers import Tokenizer, models, normalizers
 
-from tasks.shared.vocabulary_file import Json, read_tokenizer_file
+from tasks.shared.vocabulary_file import Json, TokenizerFile, read_tokenizer_file
+from tasks.tokenizer.config import SourceWords
 from tasks.tokenizer.errors import CorpusTooSmallError, UnsupportedSourceError
-from tasks.tokenizer.extend import extend_tokenizer
+from tasks.tokenizer.extend import Extended, extend_tokenizer
+from tasks.tokenizer.merge_loop import Limits
+from tasks.tokenizer.pretokens import PretokenCounter
+from tasks.tokenizer.word_rule import word_rule
 
 
-def extend(folder: Path, texts: list[str], n_new_tokens: int, **options: int) -> Json:
-    chosen = {"min_frequency": 2, "max_token_bytes": 48, "add_missing_bytes": False} | options
-    return extend_tokenizer(read_tokenizer_file(folder), texts, n_new_tokens, **chosen)
+def extended(file: TokenizerFile, texts: list[str], n_new_tokens: int, **options: Any) -> Extended:
+    chosen = {"min_frequency": 2, "max_token_bytes": 48} | options
+    missing = bool(chosen.pop("add_missing_bytes", False))
+    rule = word_rule(file, SourceWords())
+    counter = PretokenCounter(rule.normalizer, rule.pre_tokenizer, 256)
+    counter.add(pa.array(texts, pa.string()))
+    limits = Limits(0, **chosen)
+    return extend_tokenizer(file, counter.result(), n_new_tokens, limits, add_missing_bytes=missing)
+
+
+def extend(folder: Path, texts: list[str], n_new_tokens: int, **options: Any) -> Json:
+    return extended(read_tokenizer_file(folder), texts, n_new_tokens, **options).tokenizer
 
 
 def ends(tokenizer: Tokenizer, text: str) -> set[int]:
@@ -37,12 +53,12 @@ def letters(tmp_path: Path) -> Path:
 
 def test_merges_go_on_where_they_stopped_by_hand(letters: Path):
     # Cut by the old merges: "abc" is ab c, three times; "cab" is c ab, twice.
-    extended = extend(letters, ["abc", "abc", "abc", "cab", "cab"], 2)
-    assert extended["model"]["vocab"] == {
+    new = extend(letters, ["abc", "abc", "abc", "cab", "cab"], 2)
+    assert new["model"]["vocab"] == {
         **{"a": 0, "b": 1, "c": 2, "ab": 3, "<end>": 4},
         **{"abc": 5, "cab": 6},
     }
-    assert extended["model"]["merges"] == [["a", "b"], ["ab", "c"], ["c", "ab"]]
+    assert new["model"]["merges"] == [["a", "b"], ["ab", "c"], ["c", "ab"]]
 
 
 def test_only_vocabulary_and_merges_change(tiny_model_folder: Path, small_corpus_texts: list[str]):
@@ -89,9 +105,9 @@ def test_missing_bytes_take_the_first_new_ids(letters: Path):
         "use_regex": True,
     }
     # 243 byte values occur in UTF-8 and three of them are known.
-    extended = extend_tokenizer(file, ["abc", "abc"], 241, 2, 48, True)
-    tokenizer = Tokenizer.from_str(json.dumps(extended))
-    assert extended["model"]["vocab"]["abc"] == 5 + 240
+    new = extended(file, ["abc", "abc"], 241, add_missing_bytes=True).tokenizer
+    tokenizer = Tokenizer.from_str(json.dumps(new))
+    assert new["model"]["vocab"]["abc"] == 5 + 240
     assert len(tokenizer.encode("abc\x00 €ü\U0010ffff", add_special_tokens=False).tokens) == 12
 
 
@@ -103,9 +119,9 @@ def test_metaspace_without_pretokenizer_learns_words_and_not_documents(tmp_path:
     )
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     old = read_tokenizer_file(tmp_path).tokenizer
-    extended = extend(tmp_path, ["ab ab bb ab bb"] * 4, 3)
-    assert set(new_tokens(old, extended)) == {"▁ab", "▁b", "▁bb"}
-    assert extended["pre_tokenizer"] is None
+    new = extend(tmp_path, ["ab ab bb ab bb"] * 4, 3)
+    assert set(new_tokens(old, new)) == {"▁ab", "▁b", "▁bb"}
+    assert new["pre_tokenizer"] is None
 
 
 def test_a_small_corpus_says_how_much_it_yields(letters: Path):
@@ -119,6 +135,33 @@ def test_a_source_that_is_not_bpe_names_the_remedy(tmp_path: Path):
         extend(tmp_path, ["a"], 1)
 
 
-def test_text_that_the_source_cannot_write_names_the_remedy(letters: Path):
-    with pytest.raises(UnsupportedSourceError, match=r'"xyz".*choose method: bpe'):
-        extend(letters, ["abc", "abc", "xyz"], 1)
+def test_words_that_the_source_cannot_write_are_counted_or_refused(letters: Path):
+    few = extended(read_tokenizer_file(letters), ["abc"] * 150 + ["xyz"], 1)
+    assert few.n_unwritten == 1
+    with pytest.raises(UnsupportedSourceError, match=r"no pieces for 2 of 4 words.*method: bpe"):
+        extend(letters, ["abc", "abc", "xyz", "xyz"], 1)
+
+
+def test_the_same_merges_as_bpe_continue(tiny_model_folder: Path, small_corpus_texts: list[str]):
+    old = (tiny_model_folder / "tokenizer.json").read_text()
+    vocab_size = len(json.loads(old)["model"]["vocab"]) + 150
+    oracle = continue_training(
+        old, texts=small_corpus_texts, vocab_size=vocab_size, min_frequency=2,
+        max_token_length=48, show_progress=False,
+    )  # fmt: skip
+    expected = json.loads(oracle.to_str())["model"]
+    new = extend(tiny_model_folder, small_corpus_texts, 150)["model"]
+    assert new["merges"] == expected["merges"]
+    assert new["vocab"] == expected["vocab"]
+
+
+def test_stand_ins_for_bytes_are_not_merged(tmp_path: Path):
+    vocab = {piece: i for i, piece in enumerate(["<0xC3>", "<0xA4>", "▁", "a", "▁a"])}
+    tokenizer = Tokenizer(models.BPE(vocab, [("▁", "a")], byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    old = read_tokenizer_file(tmp_path).tokenizer
+    new = extend(tmp_path, [" aaä aaä aaä"] * 4, 1)
+    assert set(new_tokens(old, new)) == {"▁aa"}
+    with pytest.raises(CorpusTooSmallError, match="yields 1 new tokens"):
+        extend(tmp_path, [" aaä aaä aaä"] * 4, 2)
