@@ -23,12 +23,12 @@ def read_pretrained(
 
     Args:
         path: a folder, or a file in it.
-        pattern: the regex for words of a ranks file that has no record.
-        special_tokens: its special tokens by text, likewise.
+        pattern: the regex for words of a ranks file, where its record does not say.
+        special_tokens: its special tokens' ids by text, likewise.
 
     Returns:
-        The tokenizer as ``tokenizer.json``. Roles are those that ``tokenizer_config.json`` or the
-        SentencePiece model names; a ranks file names none.
+        The tokenizer as ``tokenizer.json``. Roles are named by the ``tokenizer_config.json`` beside
+        a ``tokenizer.json`` or by the SentencePiece model itself; a ranks file names none.
 
     Raises:
         FormatFileError: nothing there is read, it is not clear what, or it is damaged or lacks

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.shared.vocabulary_file import read_json
+from tasks.shared.vocabulary_file import Json, read_json
 from tasks.tokenizer.format_errors import FormatFileError
 
 
@@ -81,8 +81,8 @@ def read_tiktoken(
 
     Args:
         path: of the ranks file.
-        pattern: the regex, where no record stands beside the file.
-        special_tokens: likewise; none if not given.
+        pattern: the regex; the record's if not given.
+        special_tokens: id by text; the record's if not given, none where there is no record.
 
     Raises:
         FormatFileError: a line is no rank, two tokens share one, the record is of another file,
@@ -90,26 +90,22 @@ def read_tiktoken(
     """
     table = path.read_bytes()
     ranks = _parse_ranks(path, table)
-    if pattern is not None:
-        return TiktokenEncoding(pattern, ranks, special_tokens or {})
-    if not record_path(path).exists():
-        raise FormatFileError(
-            f"{path} holds ranks and not the regex that cuts text into words, and "
-            f"{record_path(path).name} is not beside it; put it there, with pat_str and "
-            "special_tokens, or give the pattern."
-        )
-    record = read_json(record_path(path))
-    if not isinstance(record.get("pat_str"), str):
-        raise FormatFileError(
-            f"{record_path(path)} has pat_str {record.get('pat_str')!r}, where the regex that cuts "
-            "text into words should stand; add it."
-        )
+    record = read_json(record_path(path)) if record_path(path).exists() else {}
     if record.get("sha256") not in (None, hashlib.sha256(table).hexdigest()):
         raise FormatFileError(
             f"{path} is not the file of which {record_path(path).name} has the sha256; write both "
             "again."
         )
-    return TiktokenEncoding(record["pat_str"], ranks, record.get("special_tokens") or {})
+    if pattern is None:
+        pattern = record.get("pat_str")
+    if not isinstance(pattern, str):
+        raise FormatFileError(
+            f"{path} holds ranks and not the regex that cuts text into words, and beside it "
+            f"pat_str of {record_path(path).name} is {pattern!r}; put it there, with "
+            "special_tokens, or give the pattern."
+        )
+    specials: Json = record.get("special_tokens") or {}
+    return TiktokenEncoding(pattern, ranks, specials if special_tokens is None else special_tokens)
 
 
 def is_ranks_file(path: Path) -> bool:

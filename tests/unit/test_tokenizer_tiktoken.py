@@ -4,6 +4,7 @@ import json
 import os
 import random
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,38 @@ def test_merges_that_never_get_their_turn_do_no_harm():
     assert_same_ids(tokenizer, encoding_of(to_tiktoken(tokenizer)), ["abc", "bcabcab", "aabcc"])
 
 
+def random_model(draw: random.Random) -> tuple[dict[str, int], list[list[str]]]:
+    """Merges over three letters in any order, and tokens that no merge makes."""
+    tokens, merges = list("abc"), []
+    for _ in range(draw.randint(2, 9)):
+        pair = draw.choices(tokens, k=2)
+        if pair not in merges and len("".join(pair)) < 8:
+            merges.append(pair)
+            tokens.append("".join(pair))
+    if draw.random() < 0.2:
+        draw.shuffle(merges)
+    unmade = ["".join(draw.choices("ab", k=3)) for _ in range(draw.randint(0, 2))]
+    return byte_vocabulary(*dict.fromkeys([*tokens[3:], *unmade])), merges
+
+
+def test_random_merges_give_the_same_ids_or_are_refused():
+    draw = random.Random(0)
+    texts = ["".join(word) for n in range(1, 7) for word in product("ab", repeat=n)]
+    texts += ["".join(draw.choices("abc", k=12)) for _ in range(60)]
+    n_written = 0
+    for number in range(150):
+        tokenizer = bare(*random_model(draw), BYTES)
+        tokenizer["model"]["ignore_merges"] = number % 2 == 0
+        try:
+            ours = to_tiktoken(tokenizer)
+        except NotExpressibleError:
+            continue
+        assert_same_ids(tokenizer, encoding_of(ours), texts)
+        assert_same_ids(from_tiktoken(ours), encoding_of(ours), texts)
+        n_written += 1
+    assert 50 < n_written < 150
+
+
 @pytest.mark.parametrize("pattern", [CL100K, r"^a+|b{2,3}+c|\s++$|[^\s]|\s"])
 def test_a_pattern_of_tiktokens_cuts_alike_in_tokenizers(pattern: str, any_texts: list[str]):
     ranks = {bytes([b]): b for b in range(256)}
@@ -266,7 +299,10 @@ def test_a_pattern_may_be_given_where_no_record_is(tmp_path: Path):
     assert read_tiktoken(path, r"\s+|\S+", {"<s>": 2}) == TiktokenEncoding(
         r"\s+|\S+", {b"a": 0, b"b": 1}, {"<s>": 2}
     )
-    with pytest.raises(FormatFileError, match=r"tokenizer\.model\.json is not beside it"):
+    record_path(path).write_text('{"pat_str": "b", "special_tokens": {"<e>": 3}}')
+    assert read_tiktoken(path, "a") == TiktokenEncoding("a", {b"a": 0, b"b": 1}, {"<e>": 3})
+    record_path(path).unlink()
+    with pytest.raises(FormatFileError, match=r"pat_str of tokenizer\.model\.json is None"):
         read_tiktoken(path)
 
 
