@@ -48,6 +48,9 @@ def load_parts(normalizer: Json | None, pre_tokenizer: Json | None) -> tuple[Any
 def library_cutter(normalizer: Json | None, pre_tokenizer: Json | None) -> Cutter:
     """Cut normalised text with the library's own pre-tokenizer.
 
+    It cannot know what a normalizer stripped from the front of a text; one kind of pre-tokenizer
+    asks, a Metaspace of scheme ``first``, which then adds no space in use and does here.
+
     Args:
         normalizer: not applied; with the pre-tokenizer it tells how pieces spell their bytes.
         pre_tokenizer: value of that name in ``tokenizer.json``; without one a text is one piece.

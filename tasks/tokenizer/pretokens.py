@@ -102,6 +102,7 @@ class PretokenCounter:
         pieces = Counter[str]()
         for text in _each(texts):
             pieces.update(self._cutter.cut(text))
+        del pieces[""]  # an empty text where nothing cuts
         self._add_pieces(pieces)
 
     def result(self) -> PretokenCounts:
