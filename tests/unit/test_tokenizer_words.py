@@ -29,6 +29,8 @@ GPT2: Json = {"pre_tokenizer": SMOLLM["pre_tokenizer"]["pretokenizers"][1]}
 METASPACE: Json = {
     "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}
 }
+CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 PUBLISHED = {
     "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     "gpt4": (
@@ -39,14 +41,21 @@ PUBLISHED = {
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
         r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ),
+    "o200k": (
+        rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{CONTRACTION}?"
+        rf"|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{CONTRACTION}?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+    "punct": (r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"),
 }
-OWN_DIGITS = {"gpt2": "none", "gpt4": "groups_of_3", "llama3": "groups_of_3"}
+OWN_DIGITS = {name: "none" if name == "gpt2" else "groups_of_3" for name in PUBLISHED}
 TEXTS = [
     "a  12",
     "x\n\n 2024",
     "Wir're 'LL don't: §§ 12a, 1234567 €\r\n\r\n  Absatz\t\tEnde  ",
     "naïve café  ½ Ⅷ 一二三 日本語のテキスト 🙂🙂 !!!\n\n\n  \n x",
     "def f(x):\n    return x[1:]  # comment\n\n\nclass A:\n\tpass\n",
+    "HTMLParser.fooBar() doesn't //\n/* \"ABC's\" */\n\n  \n ",
 ]
 
 
@@ -57,14 +66,14 @@ def cut(pre_tokenizer: Json, text: str) -> list[str]:
     return [text[start:end] for _, (start, end) in words.pre_tokenize_str(text)]
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt4", "llama3"])
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("text", TEXTS)
 def test_cuts_are_those_of_the_published_regex(name: Any, text: str):
     chosen = choose_pretokenizer(SMOLLM, name, OWN_DIGITS[name])
     assert cut(chosen, text) == regex.findall(PUBLISHED[name], text)
 
 
-@pytest.mark.parametrize("name", ["gpt4", "llama3"])
+@pytest.mark.parametrize("name", ["gpt4", "llama3", "o200k", "punct"])
 def test_digits_by_rule(name: Any):
     text = "a 1234567,12"
     assert cut(choose_pretokenizer(GPT2, name, "groups_of_3"), text) == (
@@ -104,3 +113,46 @@ def test_what_the_source_cut_cannot_be_joined():
 def test_words_of_a_source_that_is_not_byte_level_cannot_be_taken():
     with pytest.raises(PretokenizerError, match="choose gpt2, gpt4, llama3, o200k or punct"):
         choose_pretokenizer(METASPACE, "source", "source")
+
+
+def test_a_custom_regex_cuts_and_keeps_what_is_between_its_matches():
+    chosen = choose_pretokenizer(METASPACE, "custom", "source", r"[a-z]+")
+    assert cut(chosen, "ab, 12 cd") == ["ab", ", 12 ", "cd"]
+    assert cut(choose_pretokenizer(METASPACE, "custom", "groups_of_3", r"[a-z]+"), "ab 1234") == (
+        ["ab", " ", "123", "4"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("regex", "reason"),
+    [
+        (r"(", "unmatched parenthesis"),
+        (r"[a-", "cannot be read by the tokenizers library"),
+        (r"\p{Nope}", "invalid character property"),
+        (r"[a-z]*", "matches the empty string"),
+        (r"\w+|(?= )", "matches the empty string"),
+        (r"\w+|\b", "matches the empty string"),
+    ],
+)
+def test_a_regex_that_cannot_be_used_is_refused(regex: str, reason: str):
+    with pytest.raises(PretokenizerError, match=reason):
+        choose_pretokenizer(GPT2, "custom", "source", regex)
+
+
+def test_a_regex_and_its_name_come_together():
+    with pytest.raises(PretokenizerError, match="custom came without a regex"):
+        choose_pretokenizer(GPT2, "custom", "source")
+    with pytest.raises(PretokenizerError, match="llama3 came with a regex"):
+        choose_pretokenizer(GPT2, "llama3", "source", r"\w+")
+
+
+def test_a_source_that_drops_text_is_refused():
+    spaces = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
+    parts = {"type": "Sequence", "pretokenizers": [spaces, GPT2["pre_tokenizer"]]}
+    with pytest.raises(PretokenizerError, match=r"keeps \d+ of the \d+ bytes"):
+        choose_pretokenizer({"pre_tokenizer": parts}, "source", "source")
+
+
+def test_a_source_that_adds_a_space_drops_nothing():
+    own = {**GPT2["pre_tokenizer"], "add_prefix_space": True}
+    assert choose_pretokenizer({"pre_tokenizer": own}, "source", "source") == own
