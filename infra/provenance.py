@@ -10,7 +10,7 @@ from typing import Any
 
 _PACKAGES = (
     "tokgraft", "torch", "transformers", "tokenizers", "safetensors", "pyarrow", "numpy", "ray",
-    "prefect", "bpe-continue", "gguf",
+    "prefect", "numba", "gguf",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from tasks.evaluation.plots import bars_plot, lengths_plot
 from tasks.evaluation.provenance import Made, arms_text, choices
 from tasks.evaluation.summary import format_cell, summary_table
 from tasks.evaluation.token_views import Lineage, UsedToken, by_use, lineages
-from tasks.evaluation.tokenizer_section import TokenizerSection, make_section
+from tasks.evaluation.tokenizer_section import SizesShown, TokenizerSection, make_section
 from tasks.evaluation.wording import caveats, sentences, speed_sentences
 from tasks.shared.vocabulary import Vocabulary
 
@@ -41,6 +41,7 @@ class Story:
     tokenizer_metrics: pa.Table
     source_counts: pa.Table
     """How often its held-out sample has each id of the source."""
+    sizes: SizesShown | None
     counts: pa.Table
     lineage: pa.Table
     training: Mapping[str, pa.Table]
@@ -122,6 +123,7 @@ def _tokenizer(config: ReportConfig, story: Story) -> TokenizerSection:
         story.target,
         _paragraph(config, story),
         config.n_tokens_listed,
+        story.sizes,
     )
 
 

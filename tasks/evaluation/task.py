@@ -20,6 +20,7 @@ from tasks.evaluation.config import EvaluationConfig, ReportConfig
 from tasks.shared.task import stage
 
 if TYPE_CHECKING:
+    from tasks.evaluation.tokenizer_section import SizesShown
     from tasks.shared.vocabulary import Vocabulary
 
 
@@ -151,6 +152,7 @@ def write_report(
         tokens=_table(tokenizer, "vocabulary"),
         tokenizer_metrics=_table(tokenizer, "metrics"),
         source_counts=_table(tokenizer, "source_counts"),
+        sizes=_sizes(tokenizer),
         counts=_table(tokens, "counts"),
         lineage=_table(embedding, "lineage"),
         training={name: _table(artifact, "metrics") for name, artifact in training.items()},
@@ -178,6 +180,16 @@ def _manifest_at(uri: str) -> dict[str, Any] | None:
         return read_manifest(read_artifact(store.uri("/".join(uri.split("/")[-3:]))))
     except ArtifactNotFoundError:
         return None
+
+
+def _sizes(tokenizer: Artifact) -> "SizesShown | None":
+    from tasks.evaluation.tokenizer_section import SizesShown
+
+    best = tokenizer.summary.get("recommended_size")
+    if best is None:
+        return None
+    reason = str(tokenizer.summary["recommended_size_reason"])
+    return SizesShown(_table(tokenizer, "sizes"), int(best), reason)
 
 
 def _table(artifact: Artifact, name: str) -> Any:

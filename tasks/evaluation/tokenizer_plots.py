@@ -2,6 +2,7 @@
 
 import matplotlib as mpl
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Int64
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -72,5 +73,32 @@ def lengths_in_text_plot(
         axes.set_xticks([1, 4, 8, 12, 16, 20, 24], ["1", "4", "8", "12", "16", "20", "24+"])
         axes.set_xlabel("bytes in a token")
         axes.set_ylabel("% of the text")
+        axes.legend(fontsize=9)
+        return to_svg(figure)
+
+
+def sizes_plot(sizes: pa.Table, recommended: int) -> str:
+    """Draw what each size of the vocabulary costs and saves, as shares of the dearest.
+
+    Args:
+        sizes: the tokenizer stage's ``sizes.parquet``.
+        recommended: the size to mark.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(7.6, 3.2)
+        size_S = sizes["vocabulary_size"].to_numpy()
+        lines = {
+            "FLOPs a byte of text": ("flops_per_byte", COLOURS["adapted"]),
+            "tokens of the text": ("n_tokens", COLOURS["control"]),
+            "memory": ("memory_bytes", COLOURS["initial"]),
+        }
+        for label, (column, colour) in lines.items():
+            values_S = sizes[column].to_numpy()
+            shares_S = 100 * values_S / values_S.max()
+            axes.plot(size_S, shares_S, color=colour, linewidth=2, marker="o", label=label)
+        axes.axvline(recommended, color=COLOURS["source"], linestyle=":", linewidth=1.5)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.set_xlabel("tokens in the vocabulary")
+        axes.set_ylabel("% of the most")
         axes.legend(fontsize=9)
         return to_svg(figure)

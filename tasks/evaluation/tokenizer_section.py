@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from tasks.evaluation.token_views import pieces_of_text, readable
 from tasks.evaluation.tokenizer_metrics import MetricLine, metric_lines
-from tasks.evaluation.tokenizer_plots import lengths_in_text_plot, rank_frequency_plot
+from tasks.evaluation.tokenizer_plots import lengths_in_text_plot, rank_frequency_plot, sizes_plot
 from tasks.shared.vocabulary import Vocabulary
 
 _RESIDUE_BELOW = 0.1
@@ -45,12 +45,22 @@ class Residues:
 
 
 @dataclass(frozen=True)
+class SizesShown:
+    """Costs by size, the cheapest size, and why it is."""
+
+    table: pa.Table
+    best: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class TokenizerSection:
     """Everything the section shows.
 
     Attributes:
         lines: metrics, old and new.
-        plots: SVG, made here and so not escaped: ranks, lengths.
+        plots: SVG, made here and so not escaped: ranks, lengths, and sizes where these are known.
+        size_reason: which size of the vocabulary costs least, in words.
         longest: heading and tokens with their bytes, of the old and of the new vocabulary.
         residues: of the new vocabulary.
         unreachable: the first new-vocabulary tokens that no text has.
@@ -60,6 +70,7 @@ class TokenizerSection:
 
     lines: Sequence[MetricLine]
     plots: Mapping[str, Markup]
+    size_reason: str
     longest: Sequence[tuple[str, Sequence[ListedToken]]]
     residues: Residues
     unreachable: Sequence[ListedToken]
@@ -75,6 +86,7 @@ def make_section(
     target: tuple[Vocabulary, Tokenizer],
     paragraph: str,
     n_listed: int,
+    sizes: SizesShown | None = None,
 ) -> TokenizerSection:
     """Choose what the section shows.
 
@@ -86,6 +98,7 @@ def make_section(
         target: the new one.
         paragraph: a text to show as both cut it.
         n_listed: length of each list.
+        sizes: costs by size of the vocabulary, where they could be reckoned.
     """
     named = (("Old tokenizer", source), ("New tokenizer", target))
     old_lengths, new_lengths = (_lengths(vocabulary) for _, (vocabulary, _) in named)
@@ -98,7 +111,9 @@ def make_section(
             "lengths": Markup(
                 lengths_in_text_plot(old_lengths, source_counts, new_lengths, new_counts)
             ),
+            **({} if sizes is None else {"sizes": Markup(sizes_plot(sizes.table, sizes.best))}),
         },
+        size_reason="" if sizes is None else sizes.reason,
         longest=[(name, _longest(vocabulary, n_listed)) for name, (vocabulary, _) in named],
         residues=_residues(target[0], tokens, n_listed),
         unreachable=[_listed(target[0], token_id) for token_id in lost[:n_listed].tolist()],

@@ -12,8 +12,13 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "special_tokens_map.json",
     "added_tokens.json",
+    "tokenizer.tiktoken",
+    "tokenizer.tiktoken.json",
+    "tokenizer.model",
+    "scaffold.json",
 )
-"""Everything transformers reads beside a fast tokenizer's ``tokenizer.json``."""
+"""Everything transformers reads beside a fast tokenizer's ``tokenizer.json``, and other forms of
+the same tokenizer that its stage was asked for."""
 
 _CONFIG_KEY_OF_ROLE = {
     "bos": "bos_token",

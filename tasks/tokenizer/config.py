@@ -57,6 +57,11 @@ class _Described(StageConfig):
     report_bytes: int = Field(
         default=1_000_000, gt=0, description="Held-out text on which the tokenizer is measured."
     )
+    exports: tuple[Literal["tiktoken", "sentencepiece"], ...] = Field(
+        default=(),
+        description="Other forms to write beside tokenizer.json; an error where one cannot say "
+        "what the tokenizer does.",
+    )
 
 
 class _Learnt(_Described):

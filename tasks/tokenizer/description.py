@@ -17,14 +17,18 @@ from tasks.shared.vocabulary_matching import NO_MATCH, match_ids
 from tasks.shared.vocabulary_reading import vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.checks import check_extension, check_ids
-from tasks.tokenizer.config import Extend
+from tasks.tokenizer.config import Bpe, CharacterBpe, Extend
 from tasks.tokenizer.folder import Config, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
+from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.residue import final_and_made, ids_of_bytes
+from tasks.tokenizer.size_sweep import Sweep, sweep_sizes
 from tasks.tokenizer.tables import TokenUse, counts_table, merges_table, vocabulary_table
 from tasks.tokenizer.token_kinds import vocabulary_metrics
+from tasks.tokenizer.vocabulary_size import SizeChoice
+from tasks.tokenizer.word_rule import WordRule
 
 SUITE = "heldout"
 _RARE_BELOW = 10
@@ -35,7 +39,7 @@ class Description:
     """Tables by file name, and numbers for people."""
 
     tables: dict[str, pa.Table]
-    summary: dict[str, int | float | None]
+    summary: dict[str, int | float | str | None]
 
 
 def describe_tokenizer(
@@ -43,8 +47,10 @@ def describe_tokenizer(
     source: TokenizerFile,
     config: Config,
     trained: Trained,
+    rule: WordRule,
     counts: PretokenCounts,
     sample: Sequence[str],
+    shape: ModelShape | None,
 ) -> Description:
     """Check a new tokenizer, describe its tokens and measure it beside its source.
 
@@ -53,8 +59,10 @@ def describe_tokenizer(
         source: the tokenizer it was made from.
         config: how it was made.
         trained: what the method said of it.
+        rule: how text is cut into words.
         counts: the words it was made from.
         sample: held-out texts.
+        shape: the model's sizes; ``None`` where costs cannot be reckoned with them.
 
     Raises:
         BrokenTokenizerError: it is not what its method promises.
@@ -86,8 +94,11 @@ def describe_tokenizer(
         ),
         "source_counts": counts_table(counted["source"].counts),
     }
+    choice = _size_choice(config, old, new, rule, sample, counted["source"].n_tokens, shape)
+    if choice is not None:
+        tables["sizes"] = choice.table
     n_bytes = sum(len(text.encode()) for text in sample)
-    summary: dict[str, int | float | None] = {
+    summary: dict[str, int | float | str | None] = {
         "vocabulary_size": len(new),
         "source_vocabulary_size": len(old),
         "n_new_tokens": int(np.sum(is_new_W)),
@@ -98,8 +109,31 @@ def describe_tokenizer(
         "n_unreachable_new": int(np.sum(~reachable_W & is_new_W)),
         "n_missing_bytes": _count_missing_bytes(new),
         "n_unwritten_words": trained.n_unwritten,
+        "recommended_size": None if choice is None else choice.recommended,
+        "recommended_size_reason": None if choice is None else choice.reason,
     }
     return Description(tables, summary)
+
+
+def _size_choice(
+    config: Config,
+    old: Vocabulary,
+    new: Vocabulary,
+    rule: WordRule,
+    sample: Sequence[str],
+    n_source_tokens: int,
+    shape: ModelShape | None,
+) -> SizeChoice | None:
+    """Costs by size; ``None`` where smaller vocabularies are no prefixes, or nothing is known."""
+    if shape is None or not sample or not isinstance(config, (Extend, Bpe, CharacterBpe)):
+        return None
+    if not any(part.get("type") == "ByteLevel" for part in unfold(rule.pre_tokenizer)):
+        return None
+    n_kept_merges = len(old.merges) if isinstance(config, Extend) else 0
+    made = {result for _, _, result in new.merges[n_kept_merges:]}
+    earlier = {result for _, _, result in new.merges[:n_kept_merges]}
+    sweep = Sweep(new, n_kept_merges, len(new) - len(made - earlier))
+    return sweep_sizes(sweep, rule, sample, n_source_tokens, shape)
 
 
 def _left_and_made(

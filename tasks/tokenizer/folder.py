@@ -13,6 +13,7 @@ from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.carry_over import carry_config, carry_post_processor, tokens_to_carry
 from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, ScaffoldBpe
 from tasks.tokenizer.errors import PretokensMismatchError
+from tasks.tokenizer.exports import write_exports
 from tasks.tokenizer.extend import extend_tokenizer
 from tasks.tokenizer.merge_loop import Limits
 from tasks.tokenizer.pretoken_counts import PretokenCounts
@@ -92,6 +93,7 @@ def train_in_folder(
     else:
         trained = _train_new(source, config, rule, counts, progress)
     write_tokenizer(folder, trained.tokenizer, source)
+    write_exports(folder, trained.tokenizer, source, config.exports)
     return trained
 
 

@@ -15,6 +15,7 @@ from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, PretokensCo
 from tasks.tokenizer.sampling import take_evenly
 
 if TYPE_CHECKING:
+    from tasks.tokenizer.model_shape import ModelShape
     from tasks.tokenizer.pretoken_counts import PretokenCounts
     from tasks.tokenizer.word_rule import WordRule
 
@@ -101,13 +102,28 @@ def train_tokenizer(
     attempt.progress(1.0, 1.0, "describing the new tokenizer")
     held_out = _files(corpus, "heldout-*.parquet")
     sample = list(_evenly(held_out, HELDOUT_SUITE, config.report_bytes))
-    described = describe_tokenizer(attempt.folder, source, config, trained, counts, sample)
+    described = describe_tokenizer(
+        attempt.folder, source, config, trained, rule, counts, sample, _shape(source.folder)
+    )
     for name, table in described.tables.items():
         write_table(attempt.folder / f"{name}.parquet", table)
     if trained.splits is not None:
         splits = json.dumps({"splits": trained.splits})
         (attempt.folder / "scaffold.json").write_text(splits + "\n", encoding="utf-8")
     return {"method": config.method, **described.summary}
+
+
+def _shape(model: Path) -> ModelShape | None:
+    """Sizes of the model; ``None`` where what a token costs cannot be told from its config."""
+    from transformers import AutoConfig
+
+    from tasks.tokenizer.model_shape import ModelShapeError, model_shape
+
+    config = AutoConfig.from_pretrained(model, local_files_only=True).get_text_config()
+    try:
+        return model_shape(config.to_dict(), tied=bool(config.tie_word_embeddings))
+    except ModelShapeError:
+        return None
 
 
 def _read_rule(pretokens: Artifact) -> WordRule:

@@ -61,7 +61,7 @@ def test_a_second_run_is_cached_and_a_changed_choice_runs_what_follows(tmp_path,
     second, imported = finish_here(file)
     assert manifests() == before
     shown = [line for line in second.splitlines() if " Cached " in line]
-    assert len(shown) == 16  # all but the two locks, which look at their files again
+    assert len(shown) == 17  # all but the two locks, which look at their files again
     assert imported == "[]"
 
     changed = {**tiny_run["evaluation"], "seed": 1}
@@ -98,8 +98,8 @@ def finish_here(file: str) -> tuple[str, str]:
 
 
 STAGES = [
-    "model_lock", "model", "corpus_lock", "corpus", "tokenizer", "tokens", "embedding",
-    "assembled", "pretraining", "export", "measured", "report",
+    "model_lock", "model", "corpus_lock", "corpus", "pretokens", "tokenizer", "tokens",
+    "embedding", "assembled", "pretraining", "export", "measured", "report",
 ]  # fmt: skip
 
 

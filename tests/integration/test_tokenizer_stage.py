@@ -26,7 +26,9 @@ from tasks.tokenizer.config import (
 )
 from tasks.tokenizer.errors import CorpusTooSmallError, PretokensMismatchError, SourceWeightError
 from tasks.tokenizer.folder import Config
+from tasks.tokenizer.format_errors import NotExpressibleError
 from tasks.tokenizer.task import count_pretokens, train_tokenizer
+from tasks.tokenizer.tiktoken_format import read_tiktoken
 from tasks.tokenizer.worker import count_shard
 
 FLORES = Path("../shared/data")
@@ -139,6 +141,33 @@ def test_bytes_are_the_256_and_the_special_tokens(model: Artifact, corpus: Artif
     assert len(loaded) == 256 + 3
     assert len(loaded("Größe 12", add_special_tokens=False)["input_ids"]) == 10
     assert written.summary["bytes_per_token"] == 1
+
+
+def test_the_tiktoken_form_gives_the_same_ids(
+    model: Artifact, corpus: Artifact, small_corpus_texts: list[str]
+):
+    import tiktoken
+    from tokenizers import Tokenizer
+
+    config = Bpe(vocabulary_size=400, exports=("tiktoken",))
+    folder = open_artifact(trained(config, model, corpus, PatternWords(rule="gpt4")))
+    encoding = read_tiktoken(folder / "tokenizer.tiktoken")
+    loaded = tiktoken.Encoding(
+        "ours", pat_str=encoding.pattern, mergeable_ranks=encoding.ranks,
+        special_tokens=encoding.special_tokens,
+    )  # fmt: skip
+    plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in small_corpus_texts:
+        assert loaded.encode(text) == plain.encode(text, add_special_tokens=False).ids
+
+
+def test_a_form_that_cannot_say_it_leaves_no_artifact(
+    model: Artifact, corpus: Artifact, own_place: Path
+):
+    config = Bpe(vocabulary_size=400, exports=("sentencepiece",))
+    with pytest.raises(NotExpressibleError, match="byte-level"):
+        trained(config, model, corpus)
+    assert not list((own_place / "store" / "tokenizer").rglob("manifest.json"))
 
 
 def test_a_killed_count_goes_on_with_the_shards_that_are_left(

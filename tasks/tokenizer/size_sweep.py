@@ -1,0 +1,93 @@
+"""What every smaller size of a learnt vocabulary would have been worth, from one training.
+
+The first merges of a BPE vocabulary are those of any smaller one, so that one merge list and one
+pass over the words of held-out text answer for all sizes. Scaffold-BPE has no such property.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from tasks.shared.vocabulary_record import Vocabulary
+from tasks.tokenizer.model_shape import ModelShape
+from tasks.tokenizer.pretokens import PretokenCounter
+from tasks.tokenizer.residue import ids_of_bytes, prefix_token_counts
+from tasks.tokenizer.vocabulary_size import SizeChoice, choose_size
+from tasks.tokenizer.word_rule import WordRule
+
+_N_SIZES = 16
+_CONTEXT_BYTES = 32_768
+_BYTES_PER_VALUE = 2
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Which prefixes of the merge list are vocabularies of their own.
+
+    Attributes:
+        vocabulary: the whole one.
+        n_kept_merges: merges that every size has: the source's own, where it was extended.
+        n_kept_tokens: tokens that every size has: bytes, special tokens, the source's.
+    """
+
+    vocabulary: Vocabulary
+    n_kept_merges: int
+    n_kept_tokens: int
+
+
+def sweep_sizes(
+    sweep: Sweep,
+    rule: WordRule,
+    texts: Sequence[str],
+    n_source_tokens: int,
+    shape: ModelShape,
+    max_pretoken_bytes: int = 1 << 16,
+) -> SizeChoice:
+    """Reckon the cost of smaller sizes on held-out text.
+
+    Args:
+        sweep: what may vary.
+        rule: how text is cut into words.
+        texts: held-out texts.
+        n_source_tokens: tokens of these texts under the source tokenizer.
+        shape: the model's.
+        max_pretoken_bytes: longer words are left out; merging takes time by the square of length.
+
+    Raises:
+        SizesError: there is no text.
+    """
+    counter = PretokenCounter(rule.normalizer, rule.pre_tokenizer, max_pretoken_bytes)
+    counter.add(pa.array(texts, pa.large_string()))
+    words = counter.result()
+    vocabulary = sweep.vocabulary
+    merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
+    sizes_M1 = _sizes_by_prefix(merges_M3, sweep)
+    prefixes_S = _prefixes(sizes_M1, sweep)
+    ids = ids_of_bytes(vocabulary)[words.data]
+    n_tokens_S = prefix_token_counts(ids, words.starts, words.counts, merges_M3, prefixes_S)
+    n_bytes = sum(len(text.encode()) for text in texts)
+    return choose_size(
+        sizes_M1[prefixes_S], n_tokens_S, n_source_tokens, n_bytes, shape, _CONTEXT_BYTES,
+        _BYTES_PER_VALUE,
+    )  # fmt: skip
+
+
+def _sizes_by_prefix(merges_M3: np.ndarray, sweep: Sweep) -> Int64[np.ndarray, " M1"]:
+    """Size of the vocabulary after each number of merges; an alternative merge adds no token."""
+    made = merges_M3[sweep.n_kept_merges :, 2]
+    is_first = np.zeros(len(made), np.bool_)
+    is_first[np.unique(made, return_index=True)[1]] = True
+    kept = np.full(sweep.n_kept_merges + 1, sweep.n_kept_tokens, np.int64)
+    return np.concatenate([kept, sweep.n_kept_tokens + np.cumsum(is_first)])
+
+
+def _prefixes(sizes_M1: Int64[np.ndarray, " M1"], sweep: Sweep) -> Int64[np.ndarray, " S"]:
+    """Numbers of merges of sizes that grow by equal factors in what was learnt."""
+    n_learnt = int(sizes_M1[-1]) - sweep.n_kept_tokens
+    wanted = np.geomspace(1, n_learnt + 1, _N_SIZES) - 1 + sweep.n_kept_tokens
+    return np.unique(np.searchsorted(sizes_M1[sweep.n_kept_merges :], np.ceil(wanted))).astype(
+        np.int64
+    ) + np.int64(sweep.n_kept_merges)
