@@ -1,4 +1,4 @@
-"""The one way to work over shards: processes on one machine, Ray tasks on a cluster."""
+"""The one way to work over shards: processes or threads on one machine, Ray tasks on a cluster."""
 
 import ctypes
 import multiprocessing
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -24,7 +24,11 @@ class WorkerLostError(InfraError, RuntimeError):
 
 
 def map_shards(
-    fn: Callable[[Shard], Result], shards: Sequence[Shard], settings: Settings | None = None
+    fn: Callable[[Shard], Result],
+    shards: Sequence[Shard],
+    settings: Settings | None = None,
+    *,
+    in_threads: bool = False,
 ) -> Iterator[Result]:
     """Apply ``fn`` to every shard; results in the order of ``shards``.
 
@@ -32,6 +36,8 @@ def map_shards(
         fn: a module-level function; its result must not depend on which process runs it.
         shards: small descriptions (paths, ranges), not the data itself.
         settings: place and number of processes; this process's by default.
+        in_threads: on one machine, threads instead of processes: for work that does not hold the
+            interpreter's lock and is over before a process would have started.
 
     Raises:
         WorkerLostError: a process was killed.
@@ -45,6 +51,10 @@ def map_shards(
     n_processes = min(settings.n_processes or os.cpu_count() or 1, len(shards))
     if n_processes <= 1:
         yield from map(fn, shards)
+        return
+    if in_threads:
+        with ThreadPoolExecutor(n_processes) as threads:
+            yield from threads.map(fn, shards)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, context, initializer=_die_with_parent) as pool:

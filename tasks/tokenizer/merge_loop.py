@@ -138,7 +138,7 @@ def _start(words: Words, base: Sequence[bytes]) -> kernels.State:
     # run fit; pages that are never written take no memory.
     nodes = np.empty((3 * n_symbols + 1, 2), np.int32)
     return kernels.State(
-        words.symbols.copy(), words.starts[:-1].copy(), lengths_W, words.counts,
+        words.symbols.copy(), words.starts[:-1].copy(), lengths_W, words.counts.copy(),
         np.full((1 << 12, 2), -1, np.int64), np.empty((1, 5), np.int64), nodes,
         np.empty((1, 2), np.int64), tokens, np.empty((2, 2 * n_base + 2), np.int32), token_slots,
         arena, np.empty((1, 3), np.int32), np.empty((4, 3), np.int64), n,

@@ -40,6 +40,7 @@ def count_pretokens(
     from infra.parallel import map_shards
     from infra.parts import Parts
     from tasks.shared.vocabulary_file import read_tokenizer_file
+    from tasks.tokenizer.pretokens import PretokenCounter
     from tasks.tokenizer.word_rule import word_rule
     from tasks.tokenizer.worker import ShardCounts, ShardOfText, count_shard
 
@@ -58,7 +59,9 @@ def count_pretokens(
                 config.max_pretoken_bytes,
             )
         )  # fmt: skip
-    finished = zip(left, map_shards(count_shard, left), strict=True)
+    probe = PretokenCounter(rule.normalizer, rule.pre_tokenizer, config.max_pretoken_bytes)
+    in_threads = probe.path == "scanner" and rule.normalizer is None
+    finished = zip(left, map_shards(count_shard, left, in_threads=in_threads), strict=True)
     for done, (shard, (names, counts)) in enumerate(finished, len(texts) - len(left) + 1):
         files = [attempt.folder / name for name in names]
         parts.keep(f"shard-{shard.number:05d}", files, counts.record())

@@ -10,10 +10,12 @@ from infra.parallel import WorkerLostError, map_shards
 from infra.settings import Settings
 
 
+@pytest.mark.parametrize("in_threads", [False, True])
 @pytest.mark.parametrize("n_processes", [1, 2])
-def test_results_keep_the_order_of_the_shards(n_processes):
+def test_results_keep_the_order_of_the_shards(n_processes, in_threads):
     settings = Settings(n_processes=n_processes)
-    assert list(map_shards(operator.neg, range(5), settings)) == [0, -1, -2, -3, -4]
+    found = map_shards(operator.neg, range(5), settings, in_threads=in_threads)
+    assert list(found) == [0, -1, -2, -3, -4]
 
 
 def test_no_shards_is_no_result():
