@@ -29,9 +29,7 @@ class Table(NamedTuple):
     n: np.ndarray
 
 
-@njit(cache=True, nogil=True)
-@no_type_check
-def empty_table():
+def empty_table() -> Table:
     """A table without entries."""
     return Table(
         np.zeros(1 << 12, np.uint64),
@@ -162,33 +160,49 @@ def _slot_of(slots, entries, arena, data, i, end, hashed):
 @no_type_check
 def _inserted(table, data, i, end, hashed, slot):
     slots, entries, arena, n = table
-    entry, start = n[N_ENTRIES], n[N_BYTES]
-    after = start + end - i
+    entry, start, length = n[N_ENTRIES], n[N_BYTES], end - i
     if entry == len(entries):
-        longer = np.zeros((2 * entry, 4), np.int64)
-        longer[:entry] = entries
-        entries = longer
-    if after > len(arena):
-        wider = np.zeros(max(2 * len(arena), after), np.uint8)
-        wider[:start] = arena[:start]
-        arena = wider
-    arena[start:after] = data[i:end]
+        entries = _with_more_rows(entries)
+    if start + length > len(arena):
+        arena = _with_more_bytes(arena, start + length)
+    for k in range(length):
+        arena[start + k] = data[i + k]
     entries[entry, START] = start
-    entries[entry, LENGTH] = end - i
+    entries[entry, LENGTH] = length
     entries[entry, HASH] = np.int64(hashed)
     slots[slot] = (hashed & ~_LOW_HALF) | np.uint64(entry + 1)
-    n[N_ENTRIES], n[N_BYTES] = entry + 1, after
+    n[N_ENTRIES], n[N_BYTES] = entry + 1, start + length
     if 2 * (entry + 1) > len(slots):
-        slots = _rehashed(entries[: entry + 1], 2 * len(slots))
+        slots = _rehashed(entries, entry + 1, 2 * len(slots))
     return Table(slots, entries, arena, n)
+
+
+# Copied by loops: slices on the left of an assignment take seconds to compile.
+@njit(cache=True, nogil=True)
+@no_type_check
+def _with_more_rows(entries):
+    longer = np.zeros((2 * len(entries), 4), np.int64)
+    for entry in range(len(entries)):
+        for column in range(4):
+            longer[entry, column] = entries[entry, column]
+    return longer
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _rehashed(entries, n_slots):
+def _with_more_bytes(arena, n_least):
+    longer = np.zeros(max(2 * len(arena), n_least), np.uint8)
+    for k in range(len(arena)):
+        longer[k] = arena[k]
+    return longer
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _rehashed(entries, n_entries, n_slots):
     slots = np.zeros(n_slots, np.uint64)
     mask = np.uint64(n_slots - 1)
-    for entry in range(len(entries)):
+    for entry in range(n_entries):
         hashed = np.uint64(entries[entry, HASH])
         slot = hashed & mask
         while slots[slot] != 0:
