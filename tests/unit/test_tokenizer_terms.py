@@ -2,9 +2,12 @@
 
 import json
 import random
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
@@ -12,7 +15,7 @@ from tasks.shared.byte_alphabet import to_alphabet
 from tasks.tokenizer import merge_kernels as kernels
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer, number_tokens
 from tasks.tokenizer.cut_words import BYTES_IN_ORDER, words_of_bytes
-from tasks.tokenizer.cutters import library_cutter
+from tasks.tokenizer.cutters import library_cutter, regex_cutter
 from tasks.tokenizer.errors import CorpusTooSmallError, VocabularyTooSmallError
 from tasks.tokenizer.learnt_prefix import Prefixes
 from tasks.tokenizer.merge_loop import Learnt, Limits, Words, learn_merges
@@ -20,6 +23,8 @@ from tasks.tokenizer.pretokenizer import choose_pretokenizer
 from tasks.tokenizer.pretokens import PretokenCounter
 from tasks.tokenizer.required_terms import check_terms_are_words, cut_to_bytes, require_terms
 from tasks.tokenizer.term_errors import TermError
+from tasks.tokenizer.term_lists import read_terms
+from tasks.tokenizer.term_presets import PresetName, Term, preset, spell
 
 GPT2 = choose_pretokenizer({}, "gpt2", "none")
 TERMS = [
@@ -189,3 +194,73 @@ def test_terms_that_are_cut_into_words_are_listed():
     with pytest.raises(TermError, match=r"2 of 3 terms .*'1990' -> \['1', '9', '9', '0'\]"):
         check_terms_are_words([b"1990", b"word", b"12"], single.cut)
     assert cut_to_bytes([b"!\x00"]) == [[BYTES_IN_ORDER.index(b"!"), BYTES_IN_ORDER.index(b"\x00")]]
+
+
+def test_presets_hold_what_their_rules_say():
+    texts = {name: {term.text for term in preset(name)} for name in get_args(PresetName)}
+    assert len(texts["years"]) == 2049 - 1776 + 1
+    assert len(texts["numbers"]) == 990
+    assert {"(a)", "(Z)", "(1)", "(99)", "(ii)", "(ix)"} <= texts["enumerations"]
+    assert {"  ", "\t" * 8, "\n\n", "\r\n"} <= texts["whitespace"]
+    assert {"##", "***", "https://"} <= texts["markdown"]
+    assert {"</table>", ' href="'} <= texts["html"]
+    assert "</br>" not in texts["html"]
+    assert {'":', "null"} <= texts["json"]
+    assert all(len(preset(name)) == len(texts[name]) for name in get_args(PresetName))
+    assert {term.type for term in preset("years")} == {"years"}
+
+
+def test_terms_are_spelt_with_a_space_in_front_or_without():
+    term = Term("Vertrag")
+    assert spell(term, "bare") == [b"Vertrag"]
+    assert spell(term, "space") == [b" Vertrag"]
+    assert spell(term, "both") == [b"Vertrag", b" Vertrag"]
+    assert spell(Term("\n\n"), "both") == [b"\n\n"]
+
+
+def test_numbers_as_terms_need_a_rule_that_keeps_numbers_whole():
+    numbers = [data for term in preset("numbers") for data in spell(term, "bare")]
+    threes = choose_pretokenizer({}, "gpt4", "groups_of_3")
+    single = choose_pretokenizer({}, "gpt4", "individual")
+    cutters = [regex_cutter(cut) for cut in (threes, single)]
+    assert cutters[0] is not None
+    assert cutters[1] is not None
+    check_terms_are_words(numbers, cutters[0].cut)
+    with pytest.raises(TermError, match="990 of 990"):
+        check_terms_are_words(numbers, cutters[1].cut)
+
+
+def test_terms_are_read_from_text_and_parquet(tmp_path: Path):
+    (tmp_path / "terms.txt").write_text("Aspirin\tdrug\n\nalpha beta\nAspirin\tother\r\n")
+    expected = [Term("Aspirin", "drug"), Term("alpha beta")]
+    assert read_terms(tmp_path / "terms.txt") == expected
+    columns = {"term": ["Aspirin", "alpha beta"], "type": ["drug", None]}
+    pq.write_table(pa.table(columns), tmp_path / "terms.parquet")
+    assert read_terms(tmp_path / "terms.parquet") == expected
+    pq.write_table(pa.table({"term": ["x"]}), tmp_path / "bare.parquet")
+    assert read_terms(tmp_path / "bare.parquet") == [Term("x")]
+
+
+def test_bad_lists_of_terms_say_where(tmp_path: Path):
+    def written(name: str, content: str | pa.Table) -> Path:
+        path = tmp_path / name
+        if isinstance(content, str):
+            path.write_text(content)
+        else:
+            pq.write_table(content, path)
+        return path
+
+    wrong = {
+        "Line 2 of .*'a.tb.tc'": written("a.txt", "good\na\tb\tc\n"),
+        "Line 1 of": written("b.txt", "\tdrug\n"),
+        "holds no terms": written("c.txt", "\n \n"),
+        "a.csv is no list": written("a.csv", "a"),
+        "needs a column of strings named term": written("a.parquet", pa.table({"text": ["a"]})),
+        r"\(term not text\)": written("b.parquet", pa.table({"term": [1]})),
+        r"1 of 2 rows .*\[1\]": written("c.parquet", pa.table({"term": ["a", None]})),
+        "cannot be read": written("d.parquet", "no table"),
+        "cannot be read.*absent": tmp_path / "absent.txt",
+    }
+    for message, path in wrong.items():
+        with pytest.raises(TermError, match=message):
+            read_terms(path)
