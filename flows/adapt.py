@@ -31,8 +31,8 @@ def adapt(run: RunConfig) -> Adapted:
     source = import_model(run.model, lock_model(run.model))
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
 
-    pretokens = count_pretokens(run.pretokens, source, corpus)
-    tokenizer = train_tokenizer(run.tokenizer, source, pretokens, corpus)
+    pretokens = [count_pretokens(words, source, corpus) for words in run.counted_words()]
+    tokenizer = train_tokenizer(run.tokenizer, source, corpus, *pretokens)
     tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
     rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus)
     initial = assemble_model(run.export, source, tokenizer, rows)

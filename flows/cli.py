@@ -115,6 +115,20 @@ def inspect(
     show(Console(), tokenizer, read_text_argument(text, sys.stdin.buffer), compare)
 
 
+@app.command()
+def mixture(
+    tokenizer: Annotated[Path, typer.Argument(help="A folder with tokenizer.json.")],
+    sample: Annotated[list[str], typer.Option(help="name=path of a text file; two or more.")],
+    n_merges: Annotated[
+        int, typer.Option(min=1, help="How many of the first merges to use.")
+    ] = 500,
+) -> None:
+    """Infer in which shares kinds of text stood in a tokenizer's training text."""
+    from flows.mixture_command import infer
+
+    infer(Console(), tokenizer, sample, n_merges)
+
+
 @artifacts.command("ls")
 def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
     """List whole artifacts, the oldest first."""

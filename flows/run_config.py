@@ -13,7 +13,7 @@ from tasks.model.config import ExportConfig, ModelConfig
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.shared.config import StageConfig
 from tasks.shared.errors import InputError
-from tasks.tokenizer.config import PretokensConfig, TokenizerConfig
+from tasks.tokenizer.config import PretokensConfig, SuperwordBpe, TokenizerConfig
 
 
 class RunConfigError(InputError):
@@ -70,6 +70,11 @@ class RunConfig(StageConfig):
     """What is shown."""
     control: ControlConfig | None = None
     """Train a control arm too; ``{}`` takes its defaults."""
+
+    def counted_words(self) -> tuple[PretokensConfig, ...]:
+        """The cuts of the text that the tokenizer is learnt from, in the order it takes them."""
+        more = (self.tokenizer.stretches,) if isinstance(self.tokenizer, SuperwordBpe) else ()
+        return (self.pretokens, *more)
 
 
 class _EachKeyOnce(yaml.SafeLoader):

@@ -11,8 +11,7 @@ import pytest
 from infra.settings import get_settings
 from tasks.shared.vocabulary_file import TokenizerFile
 from tasks.tokenizer.config import SourceWords, WordsConfig
-from tasks.tokenizer.folder import Config, Trained, train_in_folder
-from tasks.tokenizer.pretoken_counts import PretokenCounts
+from tasks.tokenizer.folder import Config, Counted, Trained, train_in_folder
 from tasks.tokenizer.pretokens import PretokenCounter
 from tasks.tokenizer.word_rule import word_rule
 
@@ -125,7 +124,7 @@ def tiny_untied_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def train_tokenizer_in() -> Callable[..., tuple[Trained, PretokenCounts]]:
+def train_tokenizer_in() -> Callable[..., tuple[Trained, Counted]]:
     """Count words by a rule and train a tokenizer from them into a folder."""
 
     def train(
@@ -134,12 +133,13 @@ def train_tokenizer_in() -> Callable[..., tuple[Trained, PretokenCounts]]:
         config: Config,
         texts: Sequence[str],
         words: WordsConfig | None = None,
-    ) -> tuple[Trained, PretokenCounts]:
+    ) -> tuple[Trained, Counted]:
         rule = word_rule(source, words or SourceWords())
         counter = PretokenCounter(rule.normalizer, rule.pre_tokenizer, 256)
         counter.add(pa.array(texts, pa.string()))
         counts = counter.result()
-        return train_in_folder(folder, source, config, rule, counts), counts
+        counted = Counted(rule, counts)
+        return train_in_folder(folder, source, config, [counted]), counted
 
     return train
 

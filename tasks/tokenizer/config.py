@@ -37,7 +37,19 @@ class CustomWords(StageConfig):
     regex: str = Field(min_length=1, description="In the dialect of the tokenizers library.")
 
 
-WordsConfig = Annotated[SourceWords | PatternWords | CustomWords, Field(discriminator="rule")]
+class Stretches(StageConfig):
+    """Stretches of several words, between numbers, runs of punctuation and runs of spaces."""
+
+    rule: Literal["stretches"] = "stretches"
+    digits: Literal["source"] | Digits = Field(
+        default="source",
+        description="How numbers are cut: as the source does, one by one, in threes, or not.",
+    )
+
+
+WordsConfig = Annotated[
+    SourceWords | PatternWords | CustomWords | Stretches, Field(discriminator="rule")
+]
 
 
 class PretokensConfig(StageConfig):
@@ -135,6 +147,26 @@ class ScaffoldBpe(_Learnt):
     )
 
 
+class SuperwordBpe(_Learnt):
+    """A new byte-level BPE that goes on across spaces, to tokens of several words (SuperBPE)."""
+
+    method: Literal["superword_bpe"] = "superword_bpe"
+    vocabulary_size: int = Field(
+        default=16384, gt=256, description="Tokens in all: 256 bytes, special tokens, merges."
+    )
+    transition_size: int = Field(
+        default=13_000,
+        gt=256,
+        description="Tokens at which learning goes on across spaces; the authors took 70 to 90 % "
+        "of the vocabulary.",
+    )
+    max_words: int = Field(default=4, ge=1, description="Most words in a token.")
+    stretches: PretokensConfig = Field(
+        default=PretokensConfig(words=Stretches(), max_pretoken_bytes=2048),
+        description="The second cut of the text. Memory grows with all different stretches.",
+    )
+
+
 class CharacterBpe(_Learnt):
     """A small vocabulary of very short tokens, for correction of spelling and scans (KL3M)."""
 
@@ -152,6 +184,7 @@ class Bytes(_Described):
 
 
 TokenizerConfig = Annotated[
-    Extend | Bpe | ScaffoldBpe | CharacterBpe | Bytes, Field(discriminator="method")
+    Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes,
+    Field(discriminator="method"),
 ]
 """Which tokenizer the model gets."""

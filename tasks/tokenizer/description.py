@@ -18,7 +18,7 @@ from tasks.shared.vocabulary_reading import vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.checks import check_extension, check_ids
 from tasks.tokenizer.config import Bpe, CharacterBpe, Extend
-from tasks.tokenizer.folder import Config, Trained
+from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
 from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.pretoken_counts import PretokenCounts
@@ -47,8 +47,7 @@ def describe_tokenizer(
     source: TokenizerFile,
     config: Config,
     trained: Trained,
-    rule: WordRule,
-    counts: PretokenCounts,
+    counted_words: Counted,
     sample: Sequence[str],
     shape: ModelShape | None,
 ) -> Description:
@@ -59,8 +58,7 @@ def describe_tokenizer(
         source: the tokenizer it was made from.
         config: how it was made.
         trained: what the method said of it.
-        rule: how text is cut into words.
-        counts: the words it was made from.
+        counted_words: what it was made from, cut as it cuts text.
         sample: held-out texts.
         shape: the model's sizes; ``None`` where costs cannot be reckoned with them.
 
@@ -80,7 +78,7 @@ def describe_tokenizer(
         "source": count_tokens_of(old_tokenizer, old, sample),
         "new": count_tokens_of(tokenizer, new, sample),
     }
-    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counts))
+    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counted_words.counts))
     is_new_W = source_ids_W == NO_MATCH
     scaffolds = frozenset(trained.splits or ())
     tables = {
@@ -94,7 +92,9 @@ def describe_tokenizer(
         ),
         "source_counts": counts_table(counted["source"].counts),
     }
-    choice = _size_choice(config, old, new, rule, sample, counted["source"].n_tokens, shape)
+    choice = _size_choice(
+        config, old, new, counted_words.rule, sample, counted["source"].n_tokens, shape
+    )
     if choice is not None:
         tables["sizes"] = choice.table
     n_bytes = sum(len(text.encode()) for text in sample)

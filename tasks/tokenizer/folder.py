@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,18 @@ from tasks.shared.vocabulary_file import Json, TokenizerFile, read_json
 from tasks.tokenizer.bpe import learn_vocabulary, no_merges
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.carry_over import carry_config, carry_post_processor, tokens_to_carry
-from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, ScaffoldBpe
+from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, ScaffoldBpe, SuperwordBpe
+from tasks.tokenizer.cutters import library_cutter
 from tasks.tokenizer.errors import PretokensMismatchError
 from tasks.tokenizer.exports import write_exports
 from tasks.tokenizer.extend import extend_tokenizer
 from tasks.tokenizer.merge_loop import Limits
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.scaffold import split_scaffolds
+from tasks.tokenizer.superword import learn_superwords, within_stretches
 from tasks.tokenizer.word_rule import WordRule, check_byte_level
 
-Config = Extend | Bpe | ScaffoldBpe | CharacterBpe | Bytes
+Config = Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes
 
 TEMPLATE = "chat_template.jinja"
 
@@ -42,6 +44,14 @@ def read_template(folder: Path) -> str:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Words of the training text, and how it was cut into them."""
+
+    rule: WordRule
+    counts: PretokenCounts
+
+
+@dataclass(frozen=True)
 class Trained:
     """What a method made.
 
@@ -60,8 +70,7 @@ def train_in_folder(
     folder: Path,
     source: TokenizerFile,
     config: Config,
-    rule: WordRule,
-    counts: PretokenCounts,
+    counted: Sequence[Counted],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """Train a tokenizer by the chosen method and write its files.
@@ -70,10 +79,11 @@ def train_in_folder(
         folder: where to write.
         source: the model's own tokenizer.
         config: method and sizes.
-        rule: how the text was cut into words.
-        counts: the words to learn from.
+        counted: the words to learn from; for superwords also the stretches. The new tokenizer
+            cuts text by the last one's rule.
         progress: called with tokens and those wanted.
     """
+    rule, counts = counted[0].rule, counted[0].counts
     if isinstance(config, Extend):
         if not rule.is_source:
             raise PretokensMismatchError(
@@ -91,13 +101,15 @@ def train_in_folder(
         )
         trained = Trained(extended.tokenizer, extended.n_unwritten)
     else:
-        trained = _train_new(source, config, rule, counts, progress)
+        trained = _train_new(source, config, counted, progress)
     write_tokenizer(folder, trained.tokenizer, source)
     write_exports(folder, trained.tokenizer, source, config.exports)
     return trained
 
 
-def limits_of(config: Extend | Bpe | ScaffoldBpe | CharacterBpe, n_tokens: int) -> Limits:
+def limits_of(
+    config: Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe, n_tokens: int
+) -> Limits:
     """The limits of the merge loop that a config asks for."""
     blocked = None if config.blocked is None else re.compile(config.blocked.encode())
     return Limits(n_tokens, config.min_frequency, config.max_token_bytes, blocked)
@@ -105,19 +117,31 @@ def limits_of(config: Extend | Bpe | ScaffoldBpe | CharacterBpe, n_tokens: int) 
 
 def _train_new(
     source: TokenizerFile,
-    config: Bpe | ScaffoldBpe | CharacterBpe | Bytes,
-    rule: WordRule,
-    counts: PretokenCounts,
+    config: Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes,
+    counted: Sequence[Counted],
     progress: Callable[[int, int], None],
 ) -> Trained:
     """Train the new vocabulary and put the source's special tokens and post-processor around it."""
-    check_byte_level(rule)
+    for one in counted:
+        check_byte_level(one.rule)
+    words, rule = counted[0], counted[-1].rule
     carried = tokens_to_carry(source, read_template(source.folder))
     if isinstance(config, Bytes):
         learnt = no_merges()
+    elif isinstance(config, SuperwordBpe):
+        cutter = library_cutter(rule.normalizer, rule.pre_tokenizer)
+        learnt = learn_superwords(
+            within_stretches(words.counts, cutter),
+            counted[1].counts,
+            config.transition_size,
+            limits_of(config, config.vocabulary_size),
+            len(carried),
+            max_words=config.max_words,
+            progress=progress,
+        )
     else:
         learnt = learn_vocabulary(
-            counts,
+            words.counts,
             limits_of(config, config.vocabulary_size),
             len(carried),
             scaffold=isinstance(config, ScaffoldBpe),

@@ -52,3 +52,12 @@ def word_pattern(name: PatternName, digits: Digits) -> str:
     if name == "gpt2" and digits == "none":
         rule = " ?" + rule
     return _PATTERNS[name].replace("DIGITS", rule)
+
+
+def stretch_pattern(digits: Digits) -> str:
+    """The regex that cuts text into stretches; what lies between its matches is one, too.
+
+    Args:
+        digits: how numbers are cut, as in the rule that cuts words.
+    """
+    return rf"{DIGIT_PATTERNS[digits]}| ?[^\s\p{{L}}\p{{N}}]{{2,}}[\r\n/]*| +(?!\S)"

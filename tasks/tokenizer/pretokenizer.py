@@ -59,7 +59,7 @@ def choose_pretokenizer(
         check_regex(regex)
         own = _sequence(_split(regex), _BYTE_LEVEL)
     elif name != "source" and name != "custom":
-        rule = _rule_of_source(own) if digits == "source" else digits
+        rule = rule_of_source(own) if digits == "source" else digits
         return _sequence(_split(word_pattern(name, rule)), _BYTE_LEVEL)
     if own is None or not any(part.get("type") == "ByteLevel" for part in unfold(own)):
         raise PretokenizerError(
@@ -79,7 +79,12 @@ def digit_rule(pre_tokenizer: Json | None) -> Digits | None:
     return _RULE_OF_LENGTHS.get(tuple(span for span in spans if span))
 
 
-def _rule_of_source(pre_tokenizer: Json | None) -> Digits:
+def rule_of_source(pre_tokenizer: Json | None) -> Digits:
+    """Tell how a source's pre-tokenizer cuts a number.
+
+    Raises:
+        PretokenizerError: by no rule that has a name here.
+    """
     rule = digit_rule(pre_tokenizer)
     if rule is None:
         raise PretokenizerError(

@@ -18,7 +18,6 @@ from tasks.tokenizer.bpe import check_found, check_size
 from tasks.tokenizer.cut_words import BYTES_IN_ORDER, pretoken_bytes, words_of_bytes
 from tasks.tokenizer.cutters import Cutter
 from tasks.tokenizer.merge_loop import Learnt, Limits, learn_merges
-from tasks.tokenizer.patterns import DIGIT_PATTERNS, Digits
 from tasks.tokenizer.pretoken_counts import PretokenCounts, merge_counts
 from tasks.tokenizer.recut import recut
 
@@ -30,15 +29,6 @@ NEVER_ACROSS = b":"
 
 class TransitionError(InputError):
     """The transition lies outside of the vocabulary."""
-
-
-def stretch_pattern(digits: Digits) -> str:
-    """The regex that cuts text into stretches; what lies between its matches is one, too.
-
-    Args:
-        digits: how numbers are cut, as in the rule that cuts words.
-    """
-    return rf"{DIGIT_PATTERNS[digits]}| ?[^\s\p{{L}}\p{{N}}]{{2,}}[\r\n/]*| +(?!\S)"
 
 
 def within_stretches(words: PretokenCounts, stretches: Cutter) -> PretokenCounts:

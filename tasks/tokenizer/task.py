@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.parquet import iter_batches, read_table, write_table
 from tasks.shared.task import stage
-from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, PretokensConfig, ScaffoldBpe
+from tasks.tokenizer.config import (
+    Bpe,
+    Bytes,
+    CharacterBpe,
+    Extend,
+    PretokensConfig,
+    ScaffoldBpe,
+    SuperwordBpe,
+)
 from tasks.tokenizer.sampling import take_evenly
 
 if TYPE_CHECKING:
@@ -76,37 +84,36 @@ def count_pretokens(
 @stage(name="tokenizer", version=VERSION)
 def train_tokenizer(
     attempt: Attempt,
-    config: Extend | Bpe | ScaffoldBpe | CharacterBpe | Bytes,
+    config: Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes,
     model: Artifact,
-    pretokens: Artifact,
     corpus: Artifact,
+    *pretokens: Artifact,
 ) -> Summary:
     """Train the model's new tokenizer on counted words and say what it gains.
 
-    Reads the model's tokenizer files, the counts, and held-out texts of the corpus. Writes files
+    Reads the model's tokenizer files, held-out texts of the corpus, and the counts. Writes files
     that ``AutoTokenizer`` loads, ``vocabulary.parquet``, ``merges.parquet``, ``metrics.parquet``
     (both tokenizers on the held-out texts) and ``source_counts.parquet`` (the source's ids there).
     """
     from tasks.shared.vocabulary_file import read_tokenizer_file
     from tasks.tokenizer.description import describe_tokenizer
-    from tasks.tokenizer.folder import train_in_folder
+    from tasks.tokenizer.folder import Counted, train_in_folder
 
     # The model's weights are not needed, so they are neither fetched nor hashed.
     source = read_tokenizer_file(open_artifact(model, "*.j*"))
     weights = {} if isinstance(config, Bytes) else config.source_weights
     attempt.progress(0.0, 1.0, "reading counts")
-    counts = _read_counts(pretokens, weights)
+    counted = [Counted(_read_rule(one), _read_counts(one, weights)) for one in pretokens]
 
     def show(done: int, total: int) -> None:
         attempt.progress(done, total, f"{done:,} tokens")
 
-    rule = _read_rule(pretokens)
-    trained = train_in_folder(attempt.folder, source, config, rule, counts, show)
+    trained = train_in_folder(attempt.folder, source, config, counted, show)
     attempt.progress(1.0, 1.0, "describing the new tokenizer")
     held_out = _files(corpus, "heldout-*.parquet")
     sample = list(_evenly(held_out, HELDOUT_SUITE, config.report_bytes))
     described = describe_tokenizer(
-        attempt.folder, source, config, trained, rule, counts, sample, _shape(source.folder)
+        attempt.folder, source, config, trained, counted[-1], sample, _shape(source.folder)
     )
     for name, table in described.tables.items():
         write_table(attempt.folder / f"{name}.parquet", table)

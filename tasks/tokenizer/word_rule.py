@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from tasks.shared.vocabulary_file import Json, TokenizerFile, unfold
-from tasks.tokenizer.config import CustomWords, SourceWords, WordsConfig
+from tasks.tokenizer.config import CustomWords, SourceWords, Stretches, WordsConfig
 from tasks.tokenizer.errors import PretokenizerError
-from tasks.tokenizer.pretokenizer import choose_pretokenizer
+from tasks.tokenizer.patterns import stretch_pattern
+from tasks.tokenizer.pretokenizer import choose_pretokenizer, rule_of_source
 
 _WORDS_OF_METASPACE: Json = {
     "type": "Split",
@@ -33,6 +34,12 @@ def word_rule(source: TokenizerFile, words: WordsConfig) -> WordRule:
     own = source.tokenizer
     if isinstance(words, CustomWords):
         cut = choose_pretokenizer(own, "custom", "source", words.regex)
+        return WordRule(None, cut, is_source=False)
+    if isinstance(words, Stretches):
+        digits = (
+            rule_of_source(own.get("pre_tokenizer")) if words.digits == "source" else words.digits
+        )
+        cut = choose_pretokenizer(own, "custom", "source", stretch_pattern(digits))
         return WordRule(None, cut, is_source=False)
     if not isinstance(words, SourceWords):
         return WordRule(None, choose_pretokenizer(own, words.rule, words.digits), is_source=False)

@@ -22,6 +22,7 @@ from tasks.tokenizer.config import (
     PretokensConfig,
     ScaffoldBpe,
     SourceWords,
+    SuperwordBpe,
     WordsConfig,
 )
 from tasks.tokenizer.errors import CorpusTooSmallError, PretokensMismatchError, SourceWeightError
@@ -84,8 +85,10 @@ def corpus(small_corpus_texts: list[str]) -> Artifact:
 def trained(
     config: Config, model: Artifact, corpus: Artifact, words: WordsConfig | None = None
 ) -> Artifact:
-    chosen = PretokensConfig(words=words or SourceWords())
-    return train_tokenizer(config, model, count_pretokens(chosen, model, corpus), corpus)
+    chosen = [PretokensConfig(words=words or SourceWords())]
+    chosen += [config.stretches] if isinstance(config, SuperwordBpe) else []
+    counts = [count_pretokens(one, model, corpus) for one in chosen]
+    return train_tokenizer(config, model, corpus, *counts)
 
 
 LLAMA3 = PatternWords(rule="llama3", digits="groups_of_3")
@@ -101,8 +104,9 @@ CUSTOM = CustomWords(rule="custom", regex=r" ?\p{L}+| ?\p{N}|[^\p{L}\p{N}]")
         (ScaffoldBpe(vocabulary_size=350), PatternWords(rule="o200k")),
         (Bpe(vocabulary_size=520), CUSTOM),
         (CharacterBpe(vocabulary_size=450), None),
+        (SuperwordBpe(vocabulary_size=520, transition_size=400), None),
     ],
-    ids=["extend", "bpe", "bpe-llama3", "scaffold-o200k", "bpe-custom", "character"],
+    ids=["extend", "bpe", "llama3", "scaffold-o200k", "custom", "character", "superword"],
 )
 def test_plain_transformers_loads_what_the_stage_wrote(
     config: Config,
@@ -202,7 +206,7 @@ def test_a_killed_count_goes_on_with_the_shards_that_are_left(
 def test_another_size_or_method_reads_no_text_again(model: Artifact, corpus: Artifact):
     counts = count_pretokens(PretokensConfig(), model, corpus)
     for config in (Bpe(vocabulary_size=300), Bpe(vocabulary_size=310), Extend(n_new_tokens=9)):
-        train_tokenizer(config, model, counts, corpus)
+        train_tokenizer(config, model, corpus, counts)
     assert count_pretokens(PretokensConfig(), model, corpus).uri == counts.uri
 
 

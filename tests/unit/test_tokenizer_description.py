@@ -12,13 +12,12 @@ from tasks.shared.byte_alphabet import BYTE_CHARACTERS
 from tasks.shared.vocabulary import Segmenter, Vocabulary, read_vocabulary
 from tasks.shared.vocabulary_file import read_tokenizer_file
 from tasks.tokenizer.checks import check_extension, check_ids
-from tasks.tokenizer.config import Extend, ScaffoldBpe, SourceWords
+from tasks.tokenizer.config import Extend, ScaffoldBpe
 from tasks.tokenizer.description import describe_tokenizer
 from tasks.tokenizer.errors import BrokenTokenizerError
 from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.sampling import take_evenly
-from tasks.tokenizer.word_rule import word_rule
 
 SHAPE = ModelShape(32, 2, 64, 4, 2, 8, tied=True)
 
@@ -55,11 +54,9 @@ def test_an_extension_is_described_row_by_row(
     train_tokenizer_in: Callable,
 ):
     source, config = read_tokenizer_file(tiny_model_folder), Extend(n_new_tokens=50)
-    trained, counts = train_tokenizer_in(tmp_path, source, config, small_corpus_texts)
+    trained, counted = train_tokenizer_in(tmp_path, source, config, small_corpus_texts)
     sample = small_corpus_texts[:40]
-    described = describe_tokenizer(
-        tmp_path, source, config, trained, word_rule(source, SourceWords()), counts, sample, SHAPE
-    )
+    described = describe_tokenizer(tmp_path, source, config, trained, counted, sample, SHAPE)
     n_old = len(read_vocabulary(tiny_model_folder))
     rows = described.tables["vocabulary"].to_pylist()
     assert [row["id"] for row in rows] == list(range(n_old + 50))
@@ -100,11 +97,10 @@ def test_scaffold_tokens_are_named_and_stand_last(
     train_tokenizer_in: Callable,
 ):
     source, config = read_tokenizer_file(tiny_model_folder), ScaffoldBpe(vocabulary_size=350)
-    trained, counts = train_tokenizer_in(tmp_path, source, config, small_corpus_texts)
+    trained, counted = train_tokenizer_in(tmp_path, source, config, small_corpus_texts)
     described = describe_tokenizer(
-        tmp_path, source, config, trained, word_rule(source, SourceWords()), counts,
-        small_corpus_texts, SHAPE,
-    )  # fmt: skip
+        tmp_path, source, config, trained, counted, small_corpus_texts, SHAPE
+    )
     rows = described.tables["vocabulary"].to_pylist()
     is_scaffold = [row["formation"] == "scaffold" for row in rows]
     assert is_scaffold == [False] * 350 + [True] * (len(rows) - 350)

@@ -20,6 +20,7 @@ from tasks.tokenizer.cut_words import BYTES_IN_ORDER, pretoken_bytes, words_of_b
 from tasks.tokenizer.cutters import regex_cutter
 from tasks.tokenizer.errors import CorpusTooSmallError
 from tasks.tokenizer.merge_loop import Learnt, Limits
+from tasks.tokenizer.patterns import stretch_pattern
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.pretokenizer import choose_pretokenizer
 from tasks.tokenizer.pretokens import PretokenCounter
@@ -28,7 +29,6 @@ from tasks.tokenizer.residue import WordsError, final_and_made
 from tasks.tokenizer.superword import (
     TransitionError,
     learn_superwords,
-    stretch_pattern,
     within_stretches,
 )
 
