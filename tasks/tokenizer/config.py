@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from tasks.shared.config import StageConfig
+from tasks.tokenizer.term_presets import LeadingSpace, PresetName
 
 Digits = Literal["individual", "groups_of_3", "none"]
 
@@ -76,6 +77,23 @@ class _Described(StageConfig):
     )
 
 
+class TermsConfig(StageConfig):
+    """Terms that must be one token each, whatever the text says."""
+
+    texts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), description="Terms as they are written."
+    )
+    presets: tuple[PresetName, ...] = Field(
+        default=(),
+        description="Lists of terms made by rule, after those of KL3M; terms that the rule for "
+        "words cuts are left out and counted.",
+    )
+    leading_space: LeadingSpace = Field(
+        default="both",
+        description="Whether a term is one token at a text's start, behind a space, or both.",
+    )
+
+
 class _Learnt(_Described):
     """What every tokenizer chooses that is learnt from text."""
 
@@ -98,6 +116,11 @@ class _Learnt(_Described):
         default={},
         description="Counts of the corpus source of that name are multiplied; 1 where none is "
         "given.",
+    )
+    required: TermsConfig | None = Field(
+        default=None,
+        description="Terms that become one token each, by merges behind the learnt ones, within "
+        "the size asked for.",
     )
 
     @field_validator("blocked")

@@ -20,9 +20,11 @@ from tasks.tokenizer.checks import check_extension, check_ids
 from tasks.tokenizer.config import Bpe, CharacterBpe, Extend
 from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
+from tasks.tokenizer.merge_loop import Words
 from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.reachability import find_reachable
+from tasks.tokenizer.recut import recut
 from tasks.tokenizer.residue import final_and_made, ids_of_bytes
 from tasks.tokenizer.size_sweep import Sweep, sweep_sizes
 from tasks.tokenizer.tables import TokenUse, counts_table, merges_table, vocabulary_table
@@ -32,6 +34,8 @@ from tasks.tokenizer.word_rule import WordRule
 
 SUITE = "heldout"
 _RARE_BELOW = 10
+_LONG_WORD_BYTES = 512
+"""Above it, words are cut by the way whose time does not grow with the square of their length."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def describe_tokenizer(
         "n_unreachable_new": int(np.sum(~reachable_W & is_new_W)),
         "n_missing_bytes": _count_missing_bytes(new),
         "n_unwritten_words": trained.n_unwritten,
+        "n_required_terms": len(trained.terms.required),
+        "n_preset_terms_left_out": trained.terms.n_left_out,
         "recommended_size": None if choice is None else choice.recommended,
         "recommended_size_reason": None if choice is None else choice.reason,
     }
@@ -145,6 +151,13 @@ def _left_and_made(
         return nothing, nothing
     merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
     ids = ids_of_bytes(vocabulary)[counts.data]
+    if len(ids) and np.diff(counts.starts).max() > _LONG_WORD_BYTES and ids.min() >= 0:
+        words = Words(ids, counts.starts, counts.counts)
+        cut = recut(words, merges_M3, len(vocabulary))
+        there = np.bincount(
+            ids, np.repeat(counts.counts, np.diff(counts.starts)), minlength=len(vocabulary)
+        )
+        return cut.counts, cut.made + there.astype(np.int64)
     return final_and_made(ids, counts.starts, counts.counts, merges_M3, len(vocabulary))
 
 

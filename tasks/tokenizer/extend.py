@@ -7,8 +7,10 @@ longer. "Continued BPE training", Purason et al. 2025 (arXiv 2512.03989).
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
 from tasks.shared.segmentation_search import search_of
@@ -19,6 +21,7 @@ from tasks.tokenizer.cut_words import pretoken_bytes, words_of_pieces
 from tasks.tokenizer.errors import CorpusTooSmallError, UnsupportedSourceError
 from tasks.tokenizer.merge_loop import Learnt, Limits, learn_merges
 from tasks.tokenizer.pretoken_counts import PretokenCounts
+from tasks.tokenizer.required_terms import require_terms
 
 _NEVER_IN_UTF8 = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
 _MOST_UNWRITTEN = 0.01
@@ -47,6 +50,7 @@ def extend_tokenizer(
     limits: Limits,
     *,
     add_missing_bytes: bool,
+    terms: Sequence[bytes] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Extended:
     """Add tokens to a BPE tokenizer by continuing its merges.
@@ -61,6 +65,7 @@ def extend_tokenizer(
         limits: frequency, length and content of new tokens; ``n_tokens`` is not read.
         add_missing_bytes: whether bytes of UTF-8 that the source cannot write get the first new
             ids.
+        terms: what must be one token, steps on the way to it included in ``n_new_tokens``.
         progress: called with tokens and those wanted.
 
     Raises:
@@ -77,7 +82,8 @@ def extend_tokenizer(
     if add_missing_bytes:
         _add_missing_bytes(file.tokenizer, n_new_tokens)
     vocabulary = vocabulary_of(file)
-    cuts = _cut(file, vocabulary, counts)
+    cut = _cutter(file, vocabulary)
+    cuts = cut(pretoken_bytes(counts))
     fallback = [i for i in range(len(vocabulary)) if vocabulary.is_byte_fallback(i)]
     words, n_unwritten = words_of_pieces(cuts, counts, fallback)
     _check_written(n_unwritten, counts)
@@ -90,20 +96,27 @@ def extend_tokenizer(
             f"min_frequency={limits.min_frequency} times, but n_new_tokens={n_new_tokens}; give it "
             "more text or ask for fewer tokens."
         )
+    if terms:
+        merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
+        learnt = require_terms(learnt, words, wanted.n_tokens, terms, cut, base_merges=merges_M3)
     _append(file.tokenizer, vocabulary, learnt)
     return Extended(file.tokenizer, learnt, n_unwritten)
 
 
-def _cut(
-    file: TokenizerFile, vocabulary: Vocabulary, counts: PretokenCounts
-) -> list[list[int] | None]:
-    pretokens = pretoken_bytes(counts)
-    cuts = search_of(file, vocabulary)(pretokens)
+def _cutter(
+    file: TokenizerFile, vocabulary: Vocabulary
+) -> Callable[[Sequence[bytes]], list[list[int] | None]]:
+    """How the source spells bytes; ``None`` for what it has no pieces for."""
+    search = search_of(file, vocabulary)
     lengths = [len(data or b"") for data in vocabulary.token_bytes]
-    return [
-        cut if sum(lengths[i] for i in cut) == len(data) else None
-        for data, cut in zip(pretokens, cuts, strict=True)
-    ]
+
+    def cut(words: Sequence[bytes]) -> list[list[int] | None]:
+        return [
+            ids if sum(lengths[i] for i in ids) == len(data) else None
+            for data, ids in zip(words, search(words), strict=True)
+        ]
+
+    return cut
 
 
 def _check_written(n_unwritten: int, counts: PretokenCounts) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ from tasks.tokenizer.bpe import learn_vocabulary, no_merges
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.carry_over import carry_config, carry_post_processor, tokens_to_carry
 from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, ScaffoldBpe, SuperwordBpe
+from tasks.tokenizer.cut_words import words_of_bytes
 from tasks.tokenizer.cutters import library_cutter
 from tasks.tokenizer.errors import PretokensMismatchError
 from tasks.tokenizer.exports import write_exports
 from tasks.tokenizer.extend import extend_tokenizer
 from tasks.tokenizer.merge_loop import Limits
 from tasks.tokenizer.pretoken_counts import PretokenCounts
+from tasks.tokenizer.required_terms import require_terms
 from tasks.tokenizer.scaffold import split_scaffolds
 from tasks.tokenizer.superword import learn_superwords, within_stretches
+from tasks.tokenizer.term_choice import Terms, choose_terms
 from tasks.tokenizer.word_rule import WordRule, check_byte_level
 
 Config = Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes
@@ -59,11 +62,13 @@ class Trained:
         tokenizer: ``tokenizer.json``.
         n_unwritten: words of the text that an extended source cannot write.
         splits: of each scaffold token, by id, the visible tokens that spell it.
+        terms: what had to be one token.
     """
 
     tokenizer: Json
     n_unwritten: int = 0
     splits: dict[int, list[int]] | None = None
+    terms: Terms = field(default_factory=Terms)
 
 
 def train_in_folder(
@@ -84,6 +89,8 @@ def train_in_folder(
         progress: called with tokens and those wanted.
     """
     rule, counts = counted[0].rule, counted[0].counts
+    required = None if isinstance(config, Bytes) else config.required
+    terms = choose_terms(required, counted[-1].rule)
     if isinstance(config, Extend):
         if not rule.is_source:
             raise PretokensMismatchError(
@@ -97,14 +104,15 @@ def train_in_folder(
             config.n_new_tokens,
             limits_of(config, n_tokens=0),
             add_missing_bytes=config.add_missing_bytes,
+            terms=terms.required,
             progress=progress,
         )
         trained = Trained(extended.tokenizer, extended.n_unwritten)
     else:
-        trained = _train_new(source, config, counted, progress)
+        trained = _train_new(source, config, counted, terms.required, progress)
     write_tokenizer(folder, trained.tokenizer, source)
     write_exports(folder, trained.tokenizer, source, config.exports)
-    return trained
+    return replace(trained, terms=terms)
 
 
 def limits_of(
@@ -119,6 +127,7 @@ def _train_new(
     source: TokenizerFile,
     config: Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes,
     counted: Sequence[Counted],
+    terms: Sequence[bytes],
     progress: Callable[[int, int], None],
 ) -> Trained:
     """Train the new vocabulary and put the source's special tokens and post-processor around it."""
@@ -146,6 +155,14 @@ def _train_new(
             len(carried),
             scaffold=isinstance(config, ScaffoldBpe),
             progress=progress,
+        )
+    if terms and not isinstance(config, Bytes):
+        learnt = require_terms(
+            learnt,
+            words_of_bytes(counted[-1].counts),
+            config.vocabulary_size - len(carried),
+            terms,
+            hide_steps=isinstance(config, ScaffoldBpe),
         )
     trained = byte_level_tokenizer(learnt, rule.pre_tokenizer or {}, rule.normalizer, carried)
     trained["post_processor"] = carry_post_processor(

@@ -23,12 +23,14 @@ from tasks.tokenizer.config import (
     ScaffoldBpe,
     SourceWords,
     SuperwordBpe,
+    TermsConfig,
     WordsConfig,
 )
 from tasks.tokenizer.errors import CorpusTooSmallError, PretokensMismatchError, SourceWeightError
 from tasks.tokenizer.folder import Config
 from tasks.tokenizer.format_errors import NotExpressibleError
 from tasks.tokenizer.task import count_pretokens, train_tokenizer
+from tasks.tokenizer.term_errors import TermError
 from tasks.tokenizer.tiktoken_format import read_tiktoken
 from tasks.tokenizer.worker import count_shard
 
@@ -91,6 +93,7 @@ def trained(
     return train_tokenizer(config, model, corpus, *counts)
 
 
+LAW = TermsConfig(texts=("Einkommensteuergesetz",), presets=("markdown",))
 LLAMA3 = PatternWords(rule="llama3", digits="groups_of_3")
 CUSTOM = CustomWords(rule="custom", regex=r" ?\p{L}+| ?\p{N}|[^\p{L}\p{N}]")
 
@@ -219,6 +222,36 @@ def test_weights_of_sources_scale_counts_and_unknown_ones_are_named(
     assert merges[0].read_bytes() == merges[1].read_bytes()
     with pytest.raises(SourceWeightError, match="names elsewhere, but the corpus's sources"):
         trained(Bpe(vocabulary_size=400, source_weights={"elsewhere": 1.0}), model, corpus)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Bpe(vocabulary_size=420, required=LAW),
+        ScaffoldBpe(vocabulary_size=380, required=LAW),
+        Extend(n_new_tokens=200, required=LAW),
+    ],
+    ids=["bpe", "scaffold", "extend"],
+)
+def test_required_terms_are_one_token_each_in_a_vocabulary_of_that_size(
+    config: Config, model: Artifact, corpus: Artifact, tiny_model_folder: Path
+):
+    from tokenizers import Tokenizer
+
+    folder = open_artifact(trained(config, model, corpus))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in ("Einkommensteuergesetz", " Einkommensteuergesetz", "##", " ##", "####"):
+        assert len(tokenizer.encode(text, add_special_tokens=False).ids) == 1
+    formations = read_table(folder / "vocabulary.parquet")["formation"].to_pylist()
+    n_old = len(read_vocabulary(tiny_model_folder))
+    size = n_old + 200 if isinstance(config, Extend) else config.vocabulary_size
+    assert sum(formation != "scaffold" for formation in formations) == size
+
+
+def test_a_required_term_that_words_would_cut_is_named(model: Artifact, corpus: Artifact):
+    config = Bpe(vocabulary_size=420, required=TermsConfig(texts=("§ 12 Absatz 3",)))
+    with pytest.raises(TermError, match="2 of 2 terms are no single word"):
+        trained(config, model, corpus)
 
 
 def test_an_extension_refuses_words_cut_otherwise(model: Artifact, corpus: Artifact):
