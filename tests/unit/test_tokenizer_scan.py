@@ -37,7 +37,7 @@ WORDS = {
 }
 NUMBERS_FIRST: dict[str, Json] = {
     f"{rule} before {name}": choose_pretokenizer({"pre_tokenizer": words}, "source", rule)
-    for rule, (name, words) in product(("individual", "groups_of_3"), WORDS.items())
+    for rule, (name, words) in product(get_args(Digits)[:2], WORDS.items())
 }
 ALL = {"byte level": BYTE_LEVEL, **BY_REGEX, **NUMBERS_FIRST}
 FLORES = Path("../shared/data")

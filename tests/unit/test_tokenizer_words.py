@@ -48,7 +48,9 @@ PUBLISHED = {
     ),
     "punct": (r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"),
 }
-OWN_DIGITS = {name: "none" if name == "gpt2" else "groups_of_3" for name in PUBLISHED}
+OWN_DIGITS: dict[str, Any] = {
+    name: "none" if name == "gpt2" else "groups_of_3" for name in PUBLISHED
+}
 TEXTS = [
     "a  12",
     "x\n\n 2024",
