@@ -6,6 +6,7 @@ port and database open; ours ends with its parent, whatever ends that.
 
 import contextlib
 import ctypes
+import http.client
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from infra.errors import InfraError
 from infra.settings import get_settings
 
 _START_SECONDS = 120.0
+_TRIES = 3
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,25 +48,15 @@ def prefect_server() -> Generator[None]:
         return
     home = _home()
     _reach_loopback_directly()
-    port = _free_port()
     os.environ.setdefault("PREFECT_HOME", str(home))
+    server, port = _answering_server(home / "server.log")
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    log = home / "server.log"
-    server = _start(port, log)
     try:
-        _wait(server, port, log)
-        try:
-            yield
-        finally:
-            _send_what_is_queued()
+        yield
     finally:
+        _send_what_is_queued()
         del os.environ["PREFECT_API_URL"]
-        server.terminate()
-        try:
-            server.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        _end(server)
 
 
 def _home() -> Path:
@@ -86,6 +78,37 @@ def _reach_loopback_directly() -> None:
     spared = [host for name in names for host in os.environ.get(name, "").split(",") if host]
     if "*" not in spared:
         os.environ.update(dict.fromkeys(names, ",".join(dict.fromkeys([*spared, "127.0.0.1"]))))
+
+
+def _answering_server(log: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A server of our own and its port; another one is tried where a port was taken meanwhile."""
+    exit_code: int | None = None
+    for _ in range(_TRIES):
+        port = _free_port()
+        server = _start(port, log)
+        answers = False
+        try:
+            if answers := _answers(server, port):
+                return server, port
+            exit_code = server.poll()
+        finally:
+            if not answers:
+                _end(server)
+        if exit_code is None:
+            break
+    raise EmbeddedServerError(
+        f"the embedded Prefect server did not answer (exit code {exit_code}); its log is "
+        f"{log}. Start one with `prefect server start` and set PREFECT_API_URL to use that."
+    )
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
@@ -113,17 +136,17 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server does; False where it ended, or time is up."""
     deadline = time.monotonic() + _START_SECONDS
+    # Another process on the port may say anything; our server then ends, for it cannot have it.
+    not_yet = (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException)
     while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        with contextlib.suppress(*not_yet):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
-            return
+            return True
         time.sleep(0.1)
-    raise EmbeddedServerError(
-        f"the embedded Prefect server did not answer (exit code {server.poll()}); its log is "
-        f"{log}. Start one with `prefect server start` and set PREFECT_API_URL to use that."
-    )
+    return False
 
 
 def _send_what_is_queued() -> None:
