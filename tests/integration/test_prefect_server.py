@@ -119,9 +119,9 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
         ask(server, "task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
         for run in flow_runs
     ]
-    assert [len(runs) for runs in task_runs] == [14, 14]
+    assert [len(runs) for runs in task_runs] == [15, 15]
     cached = [run["name"].split()[0] for run in task_runs[1] if run["state_name"] == "Cached"]
-    assert len(cached) == 12  # all but the two locks, which look at their files again
+    assert len(cached) == 13  # all but the two locks, which look at their files again
     assert {"corpus", "tokenizer", "pretraining", "report"} <= set(cached)
     artifacts = ask(server, "artifacts/filter")
     assert {"report", "corpus-summary", "pretraining-summary"} <= {a["key"] for a in artifacts}

@@ -18,8 +18,10 @@ from tasks.evaluation.page import render
 from tasks.evaluation.pieces import Document, choose_pieces
 from tasks.evaluation.provenance import Made
 from tasks.evaluation.report import Story, make_page
+from tasks.evaluation.tokenizer_section import SizesShown
 from tasks.shared.model_loading import load_tokenizer
 from tasks.shared.vocabulary import read_vocabulary
+from tasks.tokenizer.intrinsic import count_tokens_of, intrinsic_metrics
 
 BROWSER = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
@@ -56,7 +58,35 @@ def page_text(tiny_model_folder: Path, small_corpus_texts: list[str]) -> str:
         corpus=pa.table({"source": [NASTY], "rule": ["read"], "n_documents": [3], "n_bytes": [9]}),
         source=(vocabulary, tokenizer),
         target=(vocabulary, tokenizer),
-        tokens=pa.table({"id": range(n_tokens), "is_new": [i > 300 for i in range(n_tokens)]}),
+        tokens=pa.table(
+            {
+                "id": range(n_tokens),
+                "is_new": [i > 300 for i in range(n_tokens)],
+                "formation": ["merge"] * n_tokens,
+                "reachable": [i % 7 > 0 for i in range(n_tokens)],
+                "count": range(n_tokens),
+                "made": range(n_tokens),
+                "final_ratio": [i / n_tokens for i in range(n_tokens)],
+            }
+        ),
+        tokenizer_metrics=intrinsic_metrics(
+            NASTY,
+            texts,
+            {name: count_tokens_of(tokenizer, vocabulary, texts) for name in ("source", "new")},
+        ),
+        source_counts=pa.table({"id": range(n_tokens), "count": range(n_tokens)}),
+        sizes=SizesShown(
+            pa.table(
+                {
+                    "vocabulary_size": [300, 400],
+                    "n_tokens": [90, 70],
+                    "flops_per_byte": [2.0, 1.5],
+                    "memory_bytes": [10.0, 11.0],
+                }
+            ),
+            400,
+            NASTY,
+        ),
         counts=pa.table({"id": range(n_tokens), "count": range(n_tokens)}),
         lineage=pa.table(
             {
@@ -131,7 +161,7 @@ def test_a_browser_draws_it_without_complaint(page_text: str, tmp_path: Path, wi
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None
     seen = json.loads(title[1])
-    assert len(seen["plots"]) == 3
+    assert len(seen["plots"]) == 6
     assert min(seen["plots"]) > 300
     assert seen["overflow"] <= 0
     assert seen["loaded"] == 0
