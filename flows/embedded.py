@@ -54,9 +54,11 @@ def prefect_server() -> Generator[None]:
     try:
         yield
     finally:
-        _send_what_is_queued()
-        del os.environ["PREFECT_API_URL"]
-        _end(server)
+        try:
+            _send_what_is_queued()
+        finally:
+            del os.environ["PREFECT_API_URL"]
+            _end(server)
 
 
 def _home() -> Path:
