@@ -14,8 +14,14 @@ from tasks.embedding.pieces import Pieces
 from tasks.shared.vocabulary import NO_MATCH, UncoverableTokenError, Vocabulary, match_ids
 
 Kind = Literal[
-    *("copied", "special_role", "special_text", "new", "tool_text", "reserved"),
-    *("uncovered", "unassigned"),
+    "copied",
+    "special_role",
+    "special_text",
+    "tool_text",
+    "reserved",
+    "new",
+    "uncovered",
+    "unassigned",
 ]
 SegmentAll = Callable[[Sequence[bytes]], list[list[int]]]
 

@@ -24,9 +24,7 @@ def check_ids(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
         )
 
 
-def check_extension(
-    old: Vocabulary, new: Vocabulary, n_new_tokens: int, n_extra: int = 0
-) -> None:
+def check_extension(old: Vocabulary, new: Vocabulary, n_new_tokens: int, n_extra: int = 0) -> None:
     """Refuse an extension that changed anything old, or is not of the size asked for.
 
     Args:
