@@ -48,6 +48,6 @@ class EmbeddingConfig(StageConfig):
     special_tokens: dict[str, str] = Field(default_factory=dict)
     """New special token -> old special token whose rows it takes, beyond role and equal text."""
     tool_tokens: Literal["description", "name"] = "description"
-    """Of which words the rows of a tool's token are the mean, where the source has no such token."""
+    """Whose words a tool token's rows are the mean of, where the source has no such token."""
     fallback: Literal["mean", "error"] = "error"
     """What to do with a token the source cannot cover: the mean of all old rows, or stop."""
