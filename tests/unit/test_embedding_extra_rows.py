@@ -27,7 +27,10 @@ def vocabulary(tokens: list[bytes | str], *merges: tuple[int, int, int]) -> Voca
     )
 
 
-SOURCE = vocabulary(["<eos>", b"a", b"b", b"c", b"ab", "<|free|>"], (1, 2, 4))
+SOURCE = vocabulary(
+    ["<eos>", b"a", b"b", b"c", b"ab", "<|free|>", b"bc", b"ca", b"aa"],
+    *((1, 2, 4), (2, 3, 6), (3, 1, 7), (1, 1, 8)),
+)
 TARGET = vocabulary(["<eos>", b"a", b"b", b"c", b"cb", "<|tool|>", "<|free|>"], (3, 2, 4))
 TOOL, FREE = 5, 6
 
