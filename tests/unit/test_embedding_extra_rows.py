@@ -1,5 +1,7 @@
 """Rows of tool tokens and reserved tokens, on both sides, whichever method made the others."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ TARGET = vocabulary(["<eos>", b"a", b"b", b"c", b"cb", "<|tool|>", "<|free|>"], 
 TOOL, FREE = 5, 6
 
 
-def segment_all(tokens):
+def segment_all(tokens: Sequence[bytes]) -> list[list[int]]:
     """``ab`` where it stands, else letters; nothing but a, b and c can be spelled."""
     if any(set(token) - set(b"abc") for token in tokens):
         raise UncoverableTokenError("no piece")
@@ -50,8 +52,8 @@ def _letters(part: str) -> list[str]:
     return [part] if part == "ab" else list(part)
 
 
-def plan_for(text: bytes = b"abcc", **special_tokens: str) -> RowPlan:
-    return plan_rows(SOURCE, TARGET, segment_all, special_tokens, {TOOL: text}, [FREE])
+def plan_for(text: bytes = b"abcc", special_tokens: dict[str, str] | None = None) -> RowPlan:
+    return plan_rows(SOURCE, TARGET, segment_all, special_tokens or {}, {TOOL: text}, [FREE])
 
 
 def source_rows(*, tied: bool = False, bias: bool = False) -> SourceRows:
@@ -122,7 +124,7 @@ def test_a_token_that_the_source_has_is_that_one_but_reserved_names_are_not():
     plan = plan_rows(known, TARGET, segment_all, {}, {TOOL: b"abc"}, [FREE])
     assert (plan.kinds[TOOL], plan.match[TOOL]) == ("special_text", 6)
     assert (plan.kinds[FREE], plan.match[FREE]) == ("reserved", -1)
-    told = plan_for(**{"<|free|>": "<eos>", "<|tool|>": "<|free|>"})
+    told = plan_for(special_tokens={"<|free|>": "<eos>", "<|tool|>": "<|free|>"})
     assert told.match[[TOOL, FREE]].tolist() == [5, 0]
     assert {told.kinds[TOOL], told.kinds[FREE]} == {"special_role"}
 
@@ -136,7 +138,9 @@ def test_words_that_the_source_cannot_spell_leave_a_tool_uncovered():
 
 
 @pytest.mark.parametrize("method", [mean_rows, composed])
-def test_lineage_rebuilds_the_rows_of_tools(method):
+def test_lineage_rebuilds_the_rows_of_tools(
+    method: Callable[[SourceRows, RowPlan], NewRows],
+):
     old, plan = source_rows(), plan_for(b"ccab")
     rows = with_extra_rows(method(old, plan), old, plan)
     assert rows.head is not None
