@@ -63,5 +63,5 @@ def _replaced(
     tool_W, reserved_W = plan.are("tool_text"), plan.are("reserved")
     replaced_WC = rows_WC.copy()
     replaced_WC[tool_W] = mean_of_pieces(source_VC, plan.pieces.select(tool_W))
-    replaced_WC[reserved_W] = replaced_WC[~reserved_W].mean(axis=0, dtype=np.float64)
+    replaced_WC[reserved_W] = replaced_WC.mean(axis=0, dtype=np.float64, where=~reserved_W[:, None])
     return replaced_WC
