@@ -47,5 +47,7 @@ class EmbeddingConfig(StageConfig):
     """How rows of tokens are made that the source model does not have."""
     special_tokens: dict[str, str] = Field(default_factory=dict)
     """New special token -> old special token whose rows it takes, beyond role and equal text."""
+    tool_tokens: Literal["description", "name"] = "description"
+    """Whose words a tool token's rows are the mean of, where the source has no such token."""
     fallback: Literal["mean", "error"] = "error"
     """What to do with a token the source cannot cover: the mean of all old rows, or stop."""

@@ -32,6 +32,8 @@ def describe(
         "n_rows": len(rows.input),
         "n_copied": int(copied_W.sum()),
         "n_initialised": int(new_W.sum()),
+        "n_tool_text": int(plan.are("tool_text").sum()),
+        "n_reserved": int(plan.are("reserved").sum()),
         "n_fallback": int(plan.are("uncovered").sum()),
         "n_unassigned": int(plan.are("unassigned").sum()),
         "tied": rows.head is None,

@@ -49,13 +49,15 @@ def _table(
     has_prior = part == "head" and rows.prior is not None
     lengths_W = plan.pieces.lengths
     if has_prior:
-        lengths_W = np.minimum(lengths_W, 1)
-        ids_P = plan.pieces.first()[lengths_W > 0]
-        weights_P = np.ones(len(ids_P), np.float32)
+        # The first piece alone, but for tools, whose head rows are means too.
+        n_kept_W = np.where(plan.are("tool_text"), lengths_W, np.minimum(lengths_W, 1))
+        place_P = np.arange(len(plan.pieces.ids)) - np.repeat(plan.pieces.offsets[:-1], lengths_W)
+        ids_P = plan.pieces.ids[place_P < np.repeat(n_kept_W, lengths_W)]
+        lengths_W, share_W = n_kept_W, np.ones(n_rows)
     else:
         ids_P = plan.pieces.ids
         share_W = np.where(plan.are("new"), rows.mean_share, 1.0)
-        weights_P = np.repeat(share_W / np.maximum(lengths_W, 1), lengths_W).astype(np.float32)
+    weights_P = np.repeat(share_W / np.maximum(lengths_W, 1), lengths_W).astype(np.float32)
     offsets = pa.array(np.append(0, np.cumsum(lengths_W)).astype(np.int32))
     methods, notes = zip(
         *(_explain(part, i, plan, rows, target, source) for i in range(n_rows)), strict=True
@@ -81,6 +83,10 @@ def _explain(
         return "fallback", f"no token has this id; {MEAN_OF_ALL}"
     if kind == "uncovered":
         return "fallback", f"the source has no pieces for it; {MEAN_OF_ALL}"
+    if kind == "tool_text":
+        return kind, "mean of the pieces of what the tool is for"
+    if kind == "reserved":
+        return kind, "mean of all other new rows"
     if kind in ("special_role", "special_text"):
         return kind, f"{target.token_text[token]} takes {source.token_text[plan.match[token]]}"
     if part == "head" and prior_W is not None:

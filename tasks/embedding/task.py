@@ -34,14 +34,24 @@ def initialise_embeddings(
     corpus: Artifact,
 ) -> Summary:
     """Read old rows, make rows for every new token, write them and where each comes from."""
+    from tasks.embedding.extra_rows import tool_texts, with_extra_rows
     from tasks.embedding.row_plan import plan_rows
     from tasks.embedding.rows import mean_rows
+    from tasks.shared.extra_tokens import read_extra_tokens
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import Segmenter, read_vocabulary
 
     model_folder, tokenizer_folder = open_artifact(model), open_artifact(tokenizer)
     source, target = read_vocabulary(model_folder), read_vocabulary(tokenizer_folder)
-    plan = plan_rows(source, target, Segmenter(model_folder).segment_all, config.special_tokens)
+    extra = read_extra_tokens(tokenizer_folder)
+    plan = plan_rows(
+        source,
+        target,
+        Segmenter(model_folder).segment_all,
+        config.special_tokens,
+        tool_texts(extra.tools, config.tool_tokens),
+        extra.reserved,
+    )
     if config.fallback == "error":
         plan.refuse_uncovered(target)
     names = find_row_names(model_folder)
@@ -55,6 +65,7 @@ def initialise_embeddings(
         rows = _composed(method, old, plan, vocabularies, tokens, found)
     else:
         rows = mean_rows(old, plan)
+    rows = with_extra_rows(rows, old, plan)
     return _write(attempt.folder, rows, old, plan, vocabularies, names) | measured
 
 

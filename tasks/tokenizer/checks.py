@@ -24,21 +24,29 @@ def check_ids(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
         )
 
 
-def check_extension(old: Vocabulary, new: Vocabulary, n_new_tokens: int) -> None:
+def check_extension(old: Vocabulary, new: Vocabulary, n_new_tokens: int, n_extra: int = 0) -> None:
     """Refuse an extension that changed anything old, or is not of the size asked for.
+
+    Args:
+        old: the source's.
+        new: the extended one.
+        n_new_tokens: learnt tokens.
+        n_extra: special tokens behind them.
 
     Raises:
         BrokenTokenizerError: it says which promise failed.
     """
     n_old, n_merges = len(old), len(old.merges)
+    n_learnt = len(new) - n_extra
+    kept_specials = {text: i for text, i in new.special_ids.items() if i < n_learnt}
     promises = {
         "bytes of old ids": new.token_bytes[:n_old] == old.token_bytes,
         "text of old ids": new.token_text[:n_old] == old.token_text,
-        "special tokens": new.special_ids == old.special_ids,
+        "special tokens": kept_specials == old.special_ids,
         "roles": new.roles == old.roles,
         "rank of old merges": new.merges[:n_merges] == old.merges,
-        f"{n_new_tokens} new ids": len(new) == n_old + n_new_tokens,
-        "a use for every new id": None not in new.token_bytes[n_old:],
+        f"{n_new_tokens} new ids": n_learnt == n_old + n_new_tokens,
+        "a use for every new id": None not in new.token_bytes[n_old:n_learnt],
     }
     broken = [name for name, kept in promises.items() if not kept]
     if broken:

@@ -64,6 +64,17 @@ class PretokensConfig(StageConfig):
     )
 
 
+class ToolConfig(StageConfig):
+    """A special token by which a model calls a tool."""
+
+    name: str = Field(
+        min_length=1, description="Its text, such as <|search|>; wherever text holds it, it is cut."
+    )
+    description: str = Field(
+        min_length=1, description="What the tool does; the token's rows can start from its words."
+    )
+
+
 class _Described(StageConfig):
     """What every tokenizer chooses."""
 
@@ -75,6 +86,26 @@ class _Described(StageConfig):
         description="Other forms to write beside tokenizer.json; an error where one cannot say "
         "what the tokenizer does.",
     )
+    tools: tuple[ToolConfig, ...] = Field(
+        default=(),
+        description="Special tokens for tools, behind the learnt tokens, on top of the size asked "
+        "for.",
+    )
+    pad_to_multiple_of: int = Field(
+        default=1,
+        ge=1,
+        description="Add reserved special tokens until the number of ids is a multiple of this, on "
+        "top of the size asked for; 1 adds none. They are names that can get a meaning later, "
+        "while export.pad_rows_to_multiple_of adds rows that no token has.",
+    )
+
+    @field_validator("tools")
+    @classmethod
+    def _named_once(cls, tools: tuple[ToolConfig, ...]) -> tuple[ToolConfig, ...]:
+        names = [tool.name for tool in tools]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names {twice} twice; give every tool a name of its own")
+        return tools
 
 
 class TermsConfig(StageConfig):

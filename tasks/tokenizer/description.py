@@ -74,7 +74,7 @@ def describe_tokenizer(
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     check_ids(tokenizer, new)
     if isinstance(config, Extend):
-        check_extension(old, new, config.n_new_tokens)
+        check_extension(old, new, config.n_new_tokens, len(trained.extra))
     source_ids_W = match_ids(old, new)
     reachable_W = find_reachable(tokenizer, Segmenter(folder), new, _sees_text_as_it_is(file))
     old_tokenizer = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
@@ -86,7 +86,9 @@ def describe_tokenizer(
     is_new_W = source_ids_W == NO_MATCH
     scaffolds = frozenset(trained.splits or ())
     tables = {
-        "vocabulary": vocabulary_table(new, source_ids_W, reachable_W, scaffolds, use),
+        "vocabulary": vocabulary_table(
+            new, source_ids_W, reachable_W, scaffolds, trained.extra, use
+        ),
         "merges": merges_table(new),
         "metrics": pa.concat_tables(
             [
@@ -109,6 +111,8 @@ def describe_tokenizer(
         "bytes_per_token": _bytes_per_token(n_bytes, counted["new"]),
         "source_bytes_per_token": _bytes_per_token(n_bytes, counted["source"]),
         "n_scaffolds": len(scaffolds),
+        "n_tools": len(trained.extra.tools),
+        "n_reserved": len(trained.extra.reserved),
         "n_unreachable": int(np.sum(~reachable_W)),
         "n_unreachable_new": int(np.sum(~reachable_W & is_new_W)),
         "n_missing_bytes": _count_missing_bytes(new),

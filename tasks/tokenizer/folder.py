@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.shared.extra_tokens import ExtraTokens, ToolToken, write_extra_tokens
 from tasks.shared.vocabulary_file import Json, TokenizerFile, read_json
 from tasks.tokenizer.bpe import learn_vocabulary, no_merges
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
@@ -18,6 +19,7 @@ from tasks.tokenizer.errors import PretokensMismatchError
 from tasks.tokenizer.exports import write_exports
 from tasks.tokenizer.extend import extend_tokenizer
 from tasks.tokenizer.merge_loop import Limits
+from tasks.tokenizer.padding import add_extra_tokens
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.required_terms import require_terms
 from tasks.tokenizer.scaffold import split_scaffolds
@@ -63,12 +65,14 @@ class Trained:
         n_unwritten: words of the text that an extended source cannot write.
         splits: of each scaffold token, by id, the visible tokens that spell it.
         terms: what had to be one token.
+        extra: special tokens on top of what was learnt.
     """
 
     tokenizer: Json
     n_unwritten: int = 0
     splits: dict[int, list[int]] | None = None
     terms: Terms = field(default_factory=Terms)
+    extra: ExtraTokens = field(default_factory=ExtraTokens)
 
 
 def train_in_folder(
@@ -110,7 +114,9 @@ def train_in_folder(
         trained = Trained(extended.tokenizer, extended.n_unwritten)
     else:
         trained = _train_new(source, config, counted, terms.required, progress)
+    trained = _with_extra_tokens(trained, config)
     write_tokenizer(folder, trained.tokenizer, source)
+    write_extra_tokens(folder, trained.extra)
     write_exports(folder, trained.tokenizer, source, config.exports)
     return replace(trained, terms=terms)
 
@@ -170,6 +176,17 @@ def _train_new(
     )
     splits = split_scaffolds(learnt, len(carried)) if isinstance(config, ScaffoldBpe) else None
     return Trained(trained, splits=splits)
+
+
+def _with_extra_tokens(trained: Trained, config: Config) -> Trained:
+    """Add tool tokens and reserved ones; scaffolds stay last, so that all others are in a row."""
+    tools = [ToolToken(tool.name, tool.description) for tool in config.tools]
+    n_scaffolds = len(trained.splits or ())
+    tokenizer, extra = add_extra_tokens(
+        trained.tokenizer, tools, config.pad_to_multiple_of, n_scaffolds
+    )
+    splits = trained.splits and {i + len(extra): parts for i, parts in trained.splits.items()}
+    return replace(trained, tokenizer=tokenizer, splits=splits, extra=extra)
 
 
 def write_tokenizer(folder: Path, tokenizer: Json, source: TokenizerFile) -> None:

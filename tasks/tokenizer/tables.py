@@ -8,11 +8,14 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int32, Int64
 
+from tasks.shared.extra_tokens import ExtraTokens
 from tasks.shared.vocabulary_matching import NO_MATCH
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.residue import final_ratios
 
-Formation = Literal["byte", "merge", "piece", "scaffold", "special", "unassigned"]
+Formation = Literal[
+    "byte", "merge", "piece", "scaffold", "special", "tool", "reserved", "unassigned"
+]
 
 VOCABULARY_SCHEMA = pa.schema(
     [
@@ -59,6 +62,7 @@ def vocabulary_table(
     source_ids_W: Int32[np.ndarray, " W"],
     reachable_W: Bool[np.ndarray, " W"],
     scaffolds: Collection[int],
+    extra: ExtraTokens,
     use: TokenUse,
 ) -> pa.Table:
     """Describe each id: its bytes, how it was formed, whether the source lacks it.
@@ -68,6 +72,7 @@ def vocabulary_table(
         source_ids_W: the source's id for each token, as ``match_ids`` gives it.
         reachable_W: whether any text has the token.
         scaffolds: ids that only serve as steps to longer tokens.
+        extra: special tokens that the stage added.
         use: how often each token occurs.
 
     Returns:
@@ -79,9 +84,12 @@ def vocabulary_table(
         rank_of.setdefault(result_id, rank)
     ids = range(len(vocabulary))
     specials = set(vocabulary.special_ids.values())
-    formations = [
-        "scaffold" if i in scaffolds else _formation(vocabulary, i, rank_of, specials) for i in ids
-    ]
+    given: dict[int, Formation] = {
+        **dict.fromkeys(scaffolds, "scaffold"),
+        **dict.fromkeys(extra.tools, "tool"),
+        **dict.fromkeys(extra.reserved, "reserved"),
+    }
+    formations = [given.get(i) or _formation(vocabulary, i, rank_of, specials) for i in ids]
     columns: list[pa.Array] = [
         pa.array(ids, pa.int32()),
         pa.array(vocabulary.token_bytes, pa.binary()),

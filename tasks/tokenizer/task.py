@@ -94,6 +94,7 @@ def train_tokenizer(
     Reads the model's tokenizer files, held-out texts of the corpus, and the counts. Writes files
     that ``AutoTokenizer`` loads, ``vocabulary.parquet``, ``merges.parquet``, ``metrics.parquet``
     (both tokenizers on the held-out texts) and ``source_counts.parquet`` (the source's ids there).
+    ``extra_tokens.json``, if there are any, says what tool tokens are for and which are reserved.
     """
     from tasks.shared.vocabulary_file import read_tokenizer_file
     from tasks.tokenizer.description import describe_tokenizer

@@ -1,5 +1,6 @@
 """The tokenizer stage through its door: artifacts in, a loadable tokenizer out."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.parquet import read_table, write_table
 from tasks.shared.config import StageConfig
+from tasks.shared.extra_tokens import read_extra_tokens
 from tasks.shared.task import stage
 from tasks.shared.vocabulary import read_vocabulary
 from tasks.tokenizer.config import (
@@ -24,11 +26,13 @@ from tasks.tokenizer.config import (
     SourceWords,
     SuperwordBpe,
     TermsConfig,
+    ToolConfig,
     WordsConfig,
 )
 from tasks.tokenizer.errors import CorpusTooSmallError, PretokensMismatchError, SourceWeightError
 from tasks.tokenizer.folder import Config
 from tasks.tokenizer.format_errors import NotExpressibleError
+from tasks.tokenizer.padding import AddedTokenError
 from tasks.tokenizer.task import count_pretokens, train_tokenizer
 from tasks.tokenizer.term_errors import TermError
 from tasks.tokenizer.tiktoken_format import read_tiktoken
@@ -252,6 +256,77 @@ def test_a_required_term_that_words_would_cut_is_named(model: Artifact, corpus: 
     config = Bpe(vocabulary_size=420, required=TermsConfig(texts=("§ 12 Absatz 3",)))
     with pytest.raises(TermError, match="2 of 2 terms are no single word"):
         trained(config, model, corpus)
+
+
+SEARCH = ToolConfig(name="<|search|>", description="Finds pages by their words.")
+CLOCK = ToolConfig(name="<|clock|>", description="Tells the time.")
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        (Bpe(vocabulary_size=400, exports=("tiktoken",)), 400),
+        (ScaffoldBpe(vocabulary_size=350), 350),
+        (Extend(n_new_tokens=80), None),
+        (Bytes(), 259),
+    ],
+    ids=["bpe", "scaffold", "extend", "bytes"],
+)
+def test_tool_and_reserved_tokens_come_on_top_of_the_size_and_change_no_text(
+    config: Config,
+    size: int | None,
+    model: Artifact,
+    corpus: Artifact,
+    tiny_model_folder: Path,
+    small_corpus_texts: list[str],
+):
+    from transformers import AutoTokenizer
+
+    size = size or len(read_vocabulary(tiny_model_folder)) + 80
+    more = {"tools": (SEARCH, CLOCK), "pad_to_multiple_of": 64}
+    plain, padded = (
+        trained(config, model, corpus),
+        trained(config.model_copy(update=more), model, corpus),
+    )
+    folder = open_artifact(padded)
+    extra = read_extra_tokens(folder)
+    assert {i: tool.name for i, tool in extra.tools.items()} == {
+        size: "<|search|>", size + 1: "<|clock|>"
+    }  # fmt: skip
+    assert list(extra.reserved) == list(range(size + 2, size + 2 + len(extra.reserved)))
+    n_plain, n_padded = (len(read_vocabulary(open_artifact(one))) for one in (plain, padded))
+    assert n_padded % 64 == 0
+    assert len(extra) == n_padded - n_plain
+    formations = read_table(folder / "vocabulary.parquet")["formation"].to_pylist()
+    assert formations[size : size + len(extra)] == ["tool"] * 2 + ["reserved"] * len(extra.reserved)
+    assert {"tool", "reserved"}.isdisjoint(formations[:size])
+    n_scaffolds = int(padded.summary["n_scaffolds"] or 0)
+    assert formations[size + len(extra) :] == ["scaffold"] * n_scaffolds
+    before, after = (AutoTokenizer.from_pretrained(open_artifact(one)) for one in (plain, padded))
+    for text in small_corpus_texts[:20]:
+        assert before.tokenize(text) == after.tokenize(text)
+    ids = after("Wo? <|search|>", add_special_tokens=False)["input_ids"]
+    assert ids[-1] == size
+    assert after.decode(ids, skip_special_tokens=True) == "Wo? "
+    if "tiktoken" in config.exports:
+        special = read_tiktoken(folder / "tokenizer.tiktoken").special_tokens
+        assert special["<|clock|>"] == size + 1
+    if isinstance(config, ScaffoldBpe):
+        tokens = read_table(folder / "vocabulary.parquet")["bytes"].to_pylist()
+        splits = json.loads((folder / "scaffold.json").read_text())["splits"]
+        for scaffold, parts in splits.items():
+            assert b"".join(tokens[part] for part in parts) == tokens[int(scaffold)]
+
+
+def test_a_tool_that_is_a_token_already_leaves_no_artifact(
+    model: Artifact, corpus: Artifact, own_place: Path
+):
+    taken = ToolConfig(name="<|im_end|>", description="Ends.")
+    with pytest.raises(AddedTokenError, match=r"\['<\|im_end\|>'\]"):
+        trained(Bpe(vocabulary_size=400, tools=(taken,)), model, corpus)
+    assert not list((own_place / "store" / "tokenizer").rglob("manifest.json"))
+    with pytest.raises(ValueError, match=r"names \['<\|clock\|>'\] twice"):
+        Bytes(tools=(CLOCK, SEARCH, CLOCK))
 
 
 def test_an_extension_refuses_words_cut_otherwise(model: Artifact, corpus: Artifact):
