@@ -12,7 +12,6 @@ from tasks.tokenizer.merge_loop import Words
 from tasks.tokenizer.recut_kernels import recut_all
 from tasks.tokenizer.residue import WordsError
 
-
 _LONG_WORD_BYTES = 512
 
 

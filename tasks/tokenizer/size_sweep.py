@@ -84,9 +84,7 @@ def _count_tokens(
 ) -> Int64[np.ndarray, " S"]:
     """Tokens of all words under each prefix of the merges."""
     if not has_long_words(words):
-        return prefix_token_counts(
-            words.symbols, words.starts, words.counts, merges_M3, prefixes_S
-        )
+        return prefix_token_counts(words.symbols, words.starts, words.counts, merges_M3, prefixes_S)
     n_tokens = list[int]()
     for n_merges in prefixes_S.tolist():
         # A word under some merges goes on to what it is under more of them.
