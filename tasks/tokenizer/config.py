@@ -1,7 +1,7 @@
 """Choices of the two tokenizer stages: counting pre-tokens, and learning a vocabulary."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
@@ -186,7 +186,7 @@ class _Sized(_Learnt):
     )
 
     @model_validator(mode="after")
-    def _sizes_differ(self) -> Self:
+    def _sizes_differ(self) -> "_Sized":
         sizes = (self.vocabulary_size, *self.other_sizes)
         if repeated := sorted({size for size in sizes if sizes.count(size) > 1}):
             raise ValueError(f"the size {repeated[0]} stands twice in vocabulary_size, other_sizes")
