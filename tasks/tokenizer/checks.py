@@ -56,7 +56,7 @@ def check_same_size(
     if len(new) != len(old):
         _refuse({f"{len(old)} ids": False}, f"Exchanging {n_new_tokens} tokens for new ones")
     stays = [i for i in range(len(old)) if i not in dropped]
-    merges = [merge for merge in old.merges if merge[2] not in dropped]
+    merges = tuple(merge for merge in old.merges if merge[2] not in dropped)
     promises = {
         "bytes of ids that stay": all(new.token_bytes[i] == old.token_bytes[i] for i in stays),
         "text of ids that stay": all(new.token_text[i] == old.token_text[i] for i in stays),

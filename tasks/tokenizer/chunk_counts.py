@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from tasks.tokenizer.config import RandomChunks
@@ -53,7 +52,7 @@ class ChunkCounter:
             texts: valid UTF-8.
             numbers: of each among all documents of the corpus.
         """
-        there_D = pc.is_valid(texts).to_numpy(zero_copy_only=False)
+        there_D = texts.is_valid().to_numpy(zero_copy_only=False)
         how = self._chunks
         chunks = cut_chunks(
             texts.drop_null(), numbers[there_D], how.seed, how.passes, how.length_shares
