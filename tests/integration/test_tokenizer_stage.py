@@ -313,24 +313,26 @@ def test_chunks_do_not_depend_on_how_documents_lie_in_shards(
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("config", "sizes"),
     [
-        Bpe(vocabulary_size=420, required=LAW),
-        ScaffoldBpe(vocabulary_size=380),
-        CharacterBpe(vocabulary_size=400),
+        (Bpe(vocabulary_size=420, required=LAW), (410, 440)),
+        (ScaffoldBpe(vocabulary_size=370), (340, 390)),
+        (CharacterBpe(vocabulary_size=400), (340, 440)),
     ],
     ids=["bpe", "scaffold", "character"],
 )
 def test_every_other_size_is_the_tokenizer_that_a_run_of_its_own_writes(
-    config: Bpe | ScaffoldBpe | CharacterBpe, model: Artifact, corpus: Artifact
+    config: Bpe | ScaffoldBpe | CharacterBpe,
+    sizes: tuple[int, int],
+    model: Artifact,
+    corpus: Artifact,
 ):
     from transformers import AutoTokenizer
 
-    sizes = (340, 440)
     several = trained(config.model_copy(update={"other_sizes": sizes}), model, corpus)
     folder = open_artifact(several)
     rows = read_table(folder / "other_sizes.parquet").to_pylist()
-    assert [row["folder"] for row in rows] == ["sizes/340", "sizes/440"]
+    assert [row["folder"] for row in rows] == [f"sizes/{size}" for size in sizes]
     assert several.summary["n_other_sizes"] == 2
     names = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
     names += ["scaffold.json"] if isinstance(config, ScaffoldBpe) else []
