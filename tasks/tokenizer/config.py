@@ -3,12 +3,13 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from tasks.shared.config import StageConfig
 from tasks.tokenizer.term_presets import LeadingSpace, PresetName
 
 Digits = Literal["individual", "groups_of_3", "none"]
+LengthShare = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], PositiveFloat]
 
 
 class SourceWords(StageConfig):
@@ -48,8 +49,47 @@ class Stretches(StageConfig):
     )
 
 
+class RandomChunks(StageConfig):
+    """Chunks of random length, whatever words are in them; in use text is not cut at all."""
+
+    rule: Literal["random_chunks"] = "random_chunks"
+    seed: int = Field(default=0, ge=0, description="Decides where text is cut.")
+    passes: int = Field(
+        default=1,
+        ge=1,
+        description="How often each text is cut, differently each time. Memory grows with it, for "
+        "most chunks are unique.",
+    )
+    length_shares: tuple[LengthShare, ...] = Field(
+        default=(
+            (4, 5, 0.044),
+            (6, 7, 0.091),
+            (8, 9, 0.146),
+            (10, 11, 0.171),
+            (12, 13, 0.185),
+            (14, 15, 0.171),
+            (16, 17, 0.146),
+            (18, 19, 0.091),
+            (20, 21, 0.044),
+            (22, 23, 0.011),
+        ),
+        min_length=1,
+        description="Shortest and longest chunk of a range, in characters, and the range's share; "
+        "shares are relative. The default is the authors'.",
+    )
+
+    @field_validator("length_shares")
+    @classmethod
+    def _ranges_ascend(cls, value: tuple[LengthShare, ...]) -> tuple[LengthShare, ...]:
+        for shortest, longest, _ in value:
+            if shortest > longest:
+                raise ValueError(f"the range from {shortest} to {longest} is empty")
+        return value
+
+
 WordsConfig = Annotated[
-    SourceWords | PatternWords | CustomWords | Stretches, Field(discriminator="rule")
+    SourceWords | PatternWords | CustomWords | Stretches | RandomChunks,
+    Field(discriminator="rule"),
 ]
 
 
@@ -164,8 +204,28 @@ class _Learnt(_Described):
         return value
 
 
+class _Sized(_Learnt):
+    """What every new vocabulary chooses that one run of the merge loop gives in several sizes."""
+
+    vocabulary_size: int = Field(
+        default=16384, gt=256, description="Tokens in all: 256 bytes, special tokens, merges."
+    )
+    other_sizes: tuple[Annotated[int, Field(gt=256)], ...] = Field(
+        default=(),
+        description="Sizes to write too, each a tokenizer of its own in sizes/N; the model gets "
+        "the one of vocabulary_size.",
+    )
+
+    @model_validator(mode="after")
+    def _sizes_differ(self) -> "_Sized":
+        sizes = (self.vocabulary_size, *self.other_sizes)
+        if repeated := sorted({size for size in sizes if sizes.count(size) > 1}):
+            raise ValueError(f"the size {repeated[0]} stands twice in vocabulary_size, other_sizes")
+        return self
+
+
 class Extend(_Learnt):
-    """Continue the source tokenizer's own merges; every old token keeps its id."""
+    """Continue the source tokenizer's own merges; every old token that stays keeps its id."""
 
     method: Literal["extend"] = "extend"
     n_new_tokens: int = Field(default=8192, gt=0, description="Tokens added after the old ones.")
@@ -176,18 +236,20 @@ class Extend(_Learnt):
             "No old piece spells them, so the embedding stage needs a fallback for their rows."
         ),
     )
-
-
-class Bpe(_Learnt):
-    """A new byte-level BPE; special tokens and chat template come from the source."""
-
-    method: Literal["bpe"] = "bpe"
-    vocabulary_size: int = Field(
-        default=16384, gt=256, description="Tokens in all: 256 bytes, special tokens, merges."
+    keep_size: bool = Field(
+        default=False,
+        description="Drop as many old tokens as are added, those that the text uses least and no "
+        "other token is made from; the new ones take their ids, and the vocabulary keeps its size.",
     )
 
 
-class ScaffoldBpe(_Learnt):
+class Bpe(_Sized):
+    """A new byte-level BPE; special tokens and chat template come from the source."""
+
+    method: Literal["bpe"] = "bpe"
+
+
+class ScaffoldBpe(_Sized):
     """A new byte-level BPE whose slots go to tokens that text uses, not to steps on the way.
 
     Scaffold tokens still take part in merging and so keep ids, behind all others.
@@ -221,7 +283,17 @@ class SuperwordBpe(_Learnt):
     )
 
 
-class CharacterBpe(_Learnt):
+class SupertokenBpe(_Sized):
+    """A new byte-level BPE over random chunks of text, so that tokens reach over spaces at once.
+
+    TokenAdapt's supertokens. ``pretokens.words`` must be of ``rule: random_chunks``.
+    """
+
+    method: Literal["supertoken_bpe"] = "supertoken_bpe"
+    max_token_bytes: int = Field(default=30, ge=2, description="No token is longer.")
+
+
+class CharacterBpe(_Sized):
     """A small vocabulary of very short tokens, for correction of spelling and scans (KL3M)."""
 
     method: Literal["character_bpe"] = "character_bpe"
@@ -238,7 +310,7 @@ class Bytes(_Described):
 
 
 TokenizerConfig = Annotated[
-    Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes,
+    Extend | Bpe | ScaffoldBpe | SuperwordBpe | SupertokenBpe | CharacterBpe | Bytes,
     Field(discriminator="method"),
 ]
 """Which tokenizer the model gets."""

@@ -17,25 +17,30 @@ from tasks.shared.vocabulary_file import TokenizerFile, read_tokenizer_file, unf
 from tasks.shared.vocabulary_matching import NO_MATCH, match_ids
 from tasks.shared.vocabulary_reading import vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
-from tasks.tokenizer.checks import check_extension, check_ids
-from tasks.tokenizer.config import Bpe, CharacterBpe, Extend
+from tasks.tokenizer.checks import check_extension, check_ids, check_same_size
+from tasks.tokenizer.config import Bpe, CharacterBpe, Extend, SupertokenBpe
 from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
 from tasks.tokenizer.merge_loop import Words
+from tasks.tokenizer.other_sizes import other_sizes_table
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.reachability import find_reachable
-from tasks.tokenizer.recut import recut
+from tasks.tokenizer.recut import has_long_words, recut
 from tasks.tokenizer.residue import final_and_made, ids_of_bytes
 from tasks.tokenizer.size_sweep import Sweep, sweep_sizes
-from tasks.tokenizer.tables import TokenUse, counts_table, merges_table, vocabulary_table
+from tasks.tokenizer.tables import (
+    TokenUse,
+    counts_table,
+    dropped_table,
+    merges_table,
+    vocabulary_table,
+)
 from tasks.tokenizer.token_kinds import vocabulary_metrics
 from tasks.tokenizer.vocabulary_size import SizeChoice
 from tasks.tokenizer.word_rule import WordRule
 
 SUITE = "heldout"
 _RARE_BELOW = 10
-_LONG_WORD_BYTES = 512
-"""Above it, words are cut by the way whose time does not grow with the square of their length."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def describe_tokenizer(
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     check_ids(tokenizer, new)
     if isinstance(config, Extend):
-        check_extension(old, new, config.n_new_tokens, len(trained.extra))
+        _check_extended(config, old, new, trained)
     source_ids_W = match_ids(old, new)
     reachable_W = find_reachable(tokenizer, Segmenter(folder), new, _sees_text_as_it_is(file))
     old_tokenizer = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
@@ -103,6 +108,10 @@ def describe_tokenizer(
     )
     if choice is not None:
         tables["sizes"] = choice.table
+    if trained.dropped:
+        tables["dropped"] = dropped_table(old, trained.dropped)
+    if trained.other_sizes:
+        tables["other_sizes"] = other_sizes_table(folder, trained.other_sizes, sample)
     n_bytes = sum(len(text.encode()) for text in sample)
     summary: dict[str, int | float | str | None] = {
         "vocabulary_size": len(new),
@@ -115,6 +124,8 @@ def describe_tokenizer(
         "n_reserved": len(trained.extra.reserved),
         "n_unreachable": int(np.sum(~reachable_W)),
         "n_unreachable_new": int(np.sum(~reachable_W & is_new_W)),
+        "n_dropped": len(trained.dropped),
+        "n_other_sizes": len(trained.other_sizes),
         "n_missing_bytes": _count_missing_bytes(new),
         "n_unwritten_words": trained.n_unwritten,
         "n_required_terms": len(trained.terms.required),
@@ -123,6 +134,13 @@ def describe_tokenizer(
         "recommended_size_reason": None if choice is None else choice.reason,
     }
     return Description(tables, summary)
+
+
+def _check_extended(config: Extend, old: Vocabulary, new: Vocabulary, trained: Trained) -> None:
+    if config.keep_size:
+        check_same_size(old, new, config.n_new_tokens, trained.dropped, len(trained.extra))
+    else:
+        check_extension(old, new, config.n_new_tokens, len(trained.extra))
 
 
 def _size_choice(
@@ -135,7 +153,7 @@ def _size_choice(
     shape: ModelShape | None,
 ) -> SizeChoice | None:
     """Costs by size; ``None`` where smaller vocabularies are no prefixes, or nothing is known."""
-    if shape is None or not sample or not isinstance(config, (Extend, Bpe, CharacterBpe)):
+    if shape is None or not sample or not _has_prefixes(config):
         return None
     if not any(part.get("type") == "ByteLevel" for part in unfold(rule.pre_tokenizer)):
         return None
@@ -144,6 +162,13 @@ def _size_choice(
     earlier = {result for _, _, result in new.merges[:n_kept_merges]}
     sweep = Sweep(new, n_kept_merges, len(new) - len(made - earlier))
     return sweep_sizes(sweep, rule, sample, n_source_tokens, shape)
+
+
+def _has_prefixes(config: Config) -> bool:
+    """Whether the first merges are a smaller vocabulary of the same kind."""
+    if isinstance(config, Extend):
+        return not config.keep_size
+    return isinstance(config, (Bpe, SupertokenBpe, CharacterBpe))
 
 
 def _left_and_made(
@@ -155,8 +180,8 @@ def _left_and_made(
         return nothing, nothing
     merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
     ids = ids_of_bytes(vocabulary)[counts.data]
-    if len(ids) and np.diff(counts.starts).max() > _LONG_WORD_BYTES and ids.min() >= 0:
-        words = Words(ids, counts.starts, counts.counts)
+    words = Words(ids, counts.starts, counts.counts)
+    if has_long_words(words):
         cut = recut(words, merges_M3, len(vocabulary))
         there = np.bincount(
             ids, np.repeat(counts.counts, np.diff(counts.starts)), minlength=len(vocabulary)

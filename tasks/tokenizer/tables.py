@@ -1,6 +1,6 @@
 """The vocabulary and the merges as tables, for people and for later stages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,6 +108,24 @@ def counts_table(counts_W: Int64[np.ndarray, " W"]) -> pa.Table:
     """Occurrences by id."""
     ids = np.arange(len(counts_W), dtype=np.int32)
     return pa.table({"id": ids, "count": counts_W})
+
+
+def dropped_table(source: Vocabulary, dropped: Mapping[int, int]) -> pa.Table:
+    """Old tokens that made room for new ones.
+
+    Args:
+        source: their vocabulary.
+        dropped: by id in it, occurrences in the training text before they went.
+    """
+    ids = sorted(dropped)
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.int32()),
+            "bytes": pa.array([source.token_bytes[i] for i in ids], pa.binary()),
+            "text": pa.array([source.token_text[i] for i in ids], pa.string()),
+            "count": pa.array([dropped[i] for i in ids], pa.int64()),
+        }
+    )
 
 
 def merges_table(vocabulary: Vocabulary) -> pa.Table:

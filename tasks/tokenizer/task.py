@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
-from infra.parquet import iter_batches, read_table, write_table
+from infra.parquet import count_rows, iter_batches, read_table, write_table
 from tasks.shared.task import stage
 from tasks.tokenizer.config import (
     Bpe,
@@ -17,7 +17,9 @@ from tasks.tokenizer.config import (
     CharacterBpe,
     Extend,
     PretokensConfig,
+    RandomChunks,
     ScaffoldBpe,
+    SupertokenBpe,
     SuperwordBpe,
 )
 from tasks.tokenizer.sampling import take_evenly
@@ -52,11 +54,14 @@ def count_pretokens(
     from tasks.tokenizer.word_rule import word_rule
     from tasks.tokenizer.worker import ShardCounts, ShardOfText, count_shard
 
-    rule = word_rule(read_tokenizer_file(open_artifact(model, "*.j*")), config.words)
+    words = config.words
+    rule = word_rule(read_tokenizer_file(open_artifact(model, "*.j*")), words)
+    chunks = words if isinstance(words, RandomChunks) else None
     parts = Parts(attempt.store, attempt.checkpoints_path)
     total, left = ShardCounts(), list[ShardOfText]()
     texts = _files(corpus, "train-*.parquet")
-    for number, path in enumerate(texts):
+    firsts = accumulate(map(count_rows, texts), initial=0)
+    for number, (path, first) in enumerate(zip(texts, firsts, strict=False)):
         record = parts.take(f"shard-{number:05d}", attempt.folder)
         if record is not None:
             total = total.plus(ShardCounts(**record))
@@ -64,11 +69,11 @@ def count_pretokens(
         left.append(
             ShardOfText(
                 str(path), str(attempt.folder), number, rule.normalizer, rule.pre_tokenizer,
-                config.max_pretoken_bytes,
+                config.max_pretoken_bytes, chunks, first,
             )
         )  # fmt: skip
     probe = PretokenCounter(rule.normalizer, rule.pre_tokenizer, config.max_pretoken_bytes)
-    in_threads = probe.path == "scanner" and rule.normalizer is None
+    in_threads = chunks is None and probe.path == "scanner" and rule.normalizer is None
     finished = zip(left, map_shards(count_shard, left, in_threads=in_threads), strict=True)
     for done, (shard, (names, counts)) in enumerate(finished, len(texts) - len(left) + 1):
         files = [attempt.folder / name for name in names]
@@ -84,7 +89,7 @@ def count_pretokens(
 @stage(name="tokenizer", version=VERSION)
 def train_tokenizer(
     attempt: Attempt,
-    config: Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes,
+    config: Extend | Bpe | ScaffoldBpe | SuperwordBpe | SupertokenBpe | CharacterBpe | Bytes,
     model: Artifact,
     corpus: Artifact,
     *pretokens: Artifact,
@@ -93,8 +98,10 @@ def train_tokenizer(
 
     Reads the model's tokenizer files, held-out texts of the corpus, and the counts. Writes files
     that ``AutoTokenizer`` loads, ``vocabulary.parquet``, ``merges.parquet``, ``metrics.parquet``
-    (both tokenizers on the held-out texts) and ``source_counts.parquet`` (the source's ids there).
-    ``extra_tokens.json``, if there are any, says what tool tokens are for and which are reserved.
+    (both tokenizers on the held-out texts) and ``source_counts.parquet`` (the source's ids there);
+    as asked ``dropped.parquet`` (old tokens that made room), ``extra_tokens.json`` (what tool
+    tokens are for and which are reserved) and, for every other size N, a folder ``sizes/N`` and a
+    row of ``other_sizes.parquet``.
     """
     from tasks.shared.vocabulary_file import read_tokenizer_file
     from tasks.tokenizer.description import describe_tokenizer
@@ -118,9 +125,6 @@ def train_tokenizer(
     )
     for name, table in described.tables.items():
         write_table(attempt.folder / f"{name}.parquet", table)
-    if trained.splits is not None:
-        splits = json.dumps({"splits": trained.splits})
-        (attempt.folder / "scaffold.json").write_text(splits + "\n", encoding="utf-8")
     return {"method": config.method, **described.summary}
 
 
