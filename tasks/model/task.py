@@ -39,7 +39,7 @@ def lock_model(attempt: Attempt, config: ModelConfig) -> Summary:
 
 
 def _located(config: ModelConfig) -> Iterator[dict[str, Any]]:
-    from tasks.model.gguf_file import GgufFileError
+    from tasks.shared.gguf_file import GgufFileError
     from tasks.model.model_folder import (
         IMPORTED_PATTERNS,
         UnsupportedModelFolderError,

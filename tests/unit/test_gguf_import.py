@@ -24,10 +24,10 @@ from infra.errors import CorruptFileError
 from infra.weights import TensorFolder
 from infra.wheels import WheelError
 from tasks.model.config import ModelConfig
-from tasks.model.gguf_file import GgufFileError, UnsupportedGgufError, read_gguf
+from tasks.shared.gguf_file import GgufFileError, UnsupportedGgufError, read_gguf
 from tasks.model.gguf_import import open_gguf_model
 from tasks.model.gguf_weights import SUPPORTED_ARCHITECTURES
-from tasks.model.pre_tokenizers import UnknownPreTokenizerError
+from tasks.shared.gguf_pre_tokenizers import UnknownPreTokenizerError
 from tasks.model.task import import_model, lock_model
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
