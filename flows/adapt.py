@@ -12,7 +12,7 @@ from tasks.embedding.task import initialise_embeddings
 from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
-from tasks.tokenizer.task import count_pretokens, train_tokenizer
+from tasks.tokenizer.task import count_pretokens, lock_tokenizer_files, train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ def adapt(run: RunConfig) -> Adapted:
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
 
     pretokens = [count_pretokens(words, source, corpus) for words in run.counted_words()]
-    tokenizer = train_tokenizer(run.tokenizer, source, corpus, *pretokens)
+    outside = [lock_tokenizer_files(files) for files in run.outside_files()]
+    tokenizer = train_tokenizer(run.tokenizer, source, corpus, *pretokens, *outside)
     tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
     rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus)
     initial = assemble_model(run.export, source, tokenizer, rows)

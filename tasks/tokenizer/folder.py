@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from tasks.shared.vocabulary_file import Json, TokenizerFile, read_json
+from tasks.tokenizer.adoption import adopt
 from tasks.tokenizer.bpe import learn_vocabulary, no_merges
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.carry_over import carry_config, carry_post_processor, tokens_to_carry
-from tasks.tokenizer.config import Bpe, Bytes, CharacterBpe, Extend, ScaffoldBpe, SuperwordBpe
+from tasks.tokenizer.config import (
+    Bpe,
+    Bytes,
+    CharacterBpe,
+    Extend,
+    Pretrained,
+    ScaffoldBpe,
+    SuperwordBpe,
+)
 from tasks.tokenizer.cut_words import words_of_bytes
 from tasks.tokenizer.cutters import library_cutter
 from tasks.tokenizer.errors import PretokensMismatchError
@@ -23,9 +32,11 @@ from tasks.tokenizer.required_terms import require_terms
 from tasks.tokenizer.scaffold import split_scaffolds
 from tasks.tokenizer.superword import learn_superwords, within_stretches
 from tasks.tokenizer.term_choice import Terms, choose_terms
+from tasks.tokenizer.term_presets import Term
 from tasks.tokenizer.word_rule import WordRule, check_byte_level
 
-Config = Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes
+Learned = Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes
+Config = Learned | Pretrained
 
 TEMPLATE = "chat_template.jinja"
 
@@ -63,19 +74,23 @@ class Trained:
         n_unwritten: words of the text that an extended source cannot write.
         splits: of each scaffold token, by id, the visible tokens that spell it.
         terms: what had to be one token.
+        carried: the source's special tokens that a pretrained tokenizer was given; ``None`` for
+            other methods.
     """
 
     tokenizer: Json
     n_unwritten: int = 0
     splits: dict[int, list[int]] | None = None
     terms: Terms = field(default_factory=Terms)
+    carried: tuple[str, ...] | None = None
 
 
 def train_in_folder(
     folder: Path,
     source: TokenizerFile,
-    config: Config,
+    config: Learned,
     counted: Sequence[Counted],
+    listed: Sequence[Term] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """Train a tokenizer by the chosen method and write its files.
@@ -86,11 +101,12 @@ def train_in_folder(
         config: method and sizes.
         counted: the words to learn from; for superwords also the stretches. The new tokenizer
             cuts text by the last one's rule.
+        listed: required terms that lists in files hold.
         progress: called with tokens and those wanted.
     """
     rule, counts = counted[0].rule, counted[0].counts
     required = None if isinstance(config, Bytes) else config.required
-    terms = choose_terms(required, counted[-1].rule)
+    terms = choose_terms(required, counted[-1].rule, listed)
     if isinstance(config, Extend):
         if not rule.is_source:
             raise PretokensMismatchError(
@@ -113,6 +129,41 @@ def train_in_folder(
     write_tokenizer(folder, trained.tokenizer, source)
     write_exports(folder, trained.tokenizer, source, config.exports)
     return replace(trained, terms=terms)
+
+
+def adopt_in_folder(
+    folder: Path, source: TokenizerFile, config: Pretrained, donor: TokenizerFile
+) -> Trained:
+    """Write the files of a pretrained tokenizer, with what the model needs.
+
+    Args:
+        folder: where to write.
+        source: the model's own tokenizer.
+        config: forms and roles.
+        donor: the pretrained tokenizer, whose folder holds its config and chat template.
+    """
+    own_template = read_template(donor.folder)
+    template = "" if own_template else read_template(source.folder)
+    dropped = [role for role, text in config.roles.items() if text is None]
+    adopted = adopt(donor, source, template, dropped)
+    file = adopted.file
+    kept = {content for _, content, _ in file.added} | {*file.named.values()}
+    record = carry_config(_own_config(donor.folder, dropped), file, kept)
+    origin = donor.folder if own_template else source.folder
+    for name, folder_of in (("model_max_length", source.folder), ("chat_template", origin)):
+        record |= {key: value for key, value in read_config(folder_of).items() if key == name}
+    _write_files(folder, file.tokenizer, record, origin / TEMPLATE)
+    write_exports(folder, file.tokenizer, file, config.exports)
+    return Trained(file.tokenizer, carried=adopted.carried)
+
+
+def _own_config(folder: Path, dropped: Sequence[str]) -> Json:
+    """A pretrained tokenizer's config without what code outside or another model's size says."""
+    no_longer = {
+        *("model_max_length", "auto_map", "add_bos_token", "add_eos_token"),
+        *(f"{role}_token" for role in dropped),
+    }
+    return {key: value for key, value in read_config(folder).items() if key not in no_longer}
 
 
 def limits_of(
@@ -175,9 +226,12 @@ def _train_new(
 def write_tokenizer(folder: Path, tokenizer: Json, source: TokenizerFile) -> None:
     """Write ``tokenizer.json``, ``tokenizer_config.json`` and the chat template."""
     config = carry_config(read_config(source.folder), source, set(tokenizer["model"]["vocab"]))
+    _write_files(folder, tokenizer, config, source.folder / TEMPLATE)
+
+
+def _write_files(folder: Path, tokenizer: Json, config: Json, template: Path) -> None:
     _write_json(folder / "tokenizer.json", tokenizer)
     _write_json(folder / "tokenizer_config.json", config)
-    template = source.folder / TEMPLATE
     if template.exists():
         (folder / TEMPLATE).write_bytes(template.read_bytes())
 
