@@ -102,7 +102,7 @@ def _check_roles(
 def _post_processor(
     donor: TokenizerFile, source: TokenizerFile, without_roles: Collection[str]
 ) -> Json | None:
-    """The source's, unless the tokenizer has one that adds tokens, or a role of it is not wanted."""
+    """The model's, unless the tokenizer's own adds tokens or a role in it is not wanted."""
     around = source.tokenizer.get("post_processor")
     unwanted = {source.named.get(role) for role in without_roles} & tokens_put_around(around)
     own = tokens_put_around(donor.tokenizer.get("post_processor"))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from tasks.shared.errors import InputError
+from tasks.shared.vocabulary_file import NamedRole
 
 
 class RolesConflictError(InputError):
@@ -11,7 +12,7 @@ class RolesConflictError(InputError):
 
 def agreed_roles(
     named: Mapping[str, Mapping[str, str]],
-    overrides: Mapping[str, str | None],
+    overrides: Mapping[NamedRole, str | None],
     tokens: Collection[str],
 ) -> dict[str, str]:
     """Token text by role.
@@ -43,4 +44,5 @@ def agreed_roles(
             f"{by[role]} names {agreed[role]!r} as {role}, which is no token of this tokenizer; "
             f"name one that is with tokenizer.roles, or null, as in {role}: null."
         )
-    return agreed | {role: text for role, text in overrides.items() if text is not None}
+    agreed.update({role: text for role, text in overrides.items() if text is not None})
+    return agreed

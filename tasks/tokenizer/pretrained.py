@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tasks.shared.vocabulary_file import (
     Json,
+    NamedRole,
     TokenizerFile,
     read_json,
     read_tokenizer_file,
@@ -53,7 +54,7 @@ def read_pretrained(
     path: Path,
     pattern: str | None = None,
     special_tokens: Mapping[str, int] | None = None,
-    roles: Mapping[str, str | None] | None = None,
+    roles: Mapping[NamedRole, str | None] | None = None,
 ) -> TokenizerFile:
     """Read a tokenizer from a folder or file on this machine.
 
