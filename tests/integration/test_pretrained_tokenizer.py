@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -250,13 +250,13 @@ def test_errors_name_the_folder_that_was_given(make: Make, tmp_path: Path):
 
 
 @pytest.fixture
-def lists(tmp_path: Path) -> Iterator[Path]:
+def lists(tmp_path: Path) -> Path:
     """Two lists of terms."""
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "law.txt").write_text("Einkommensteuergesetz\tlaw\nVertrag\n")
     drugs = pa.table({"term": ["Ibuprofen", "Vertrag"], "type": ["drug", "law"]})
     pq.write_table(drugs, tmp_path / "lists" / "drugs.parquet")
-    yield tmp_path / "lists"
+    return tmp_path / "lists"
 
 
 def required(*paths: Path | str, **choices: object) -> dict:
