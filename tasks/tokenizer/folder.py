@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tasks.shared.vocabulary_file import Json, TokenizerFile, read_json
-from tasks.tokenizer.adoption import adopt
 from tasks.tokenizer.bpe import learn_vocabulary, no_merges
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.carry_over import carry_config, carry_post_processor, tokens_to_carry
@@ -131,41 +130,6 @@ def train_in_folder(
     return replace(trained, terms=terms)
 
 
-def adopt_in_folder(
-    folder: Path, source: TokenizerFile, config: Pretrained, donor: TokenizerFile
-) -> Trained:
-    """Write the files of a pretrained tokenizer, with what the model needs.
-
-    Args:
-        folder: where to write.
-        source: the model's own tokenizer.
-        config: forms and roles.
-        donor: the pretrained tokenizer, whose folder holds its config and chat template.
-    """
-    own_template = read_template(donor.folder)
-    template = "" if own_template else read_template(source.folder)
-    dropped = [role for role, text in config.roles.items() if text is None]
-    adopted = adopt(donor, source, template, dropped)
-    file = adopted.file
-    kept = {content for _, content, _ in file.added} | {*file.named.values()}
-    record = carry_config(_own_config(donor.folder, dropped), file, kept)
-    origin = donor.folder if own_template else source.folder
-    for name, folder_of in (("model_max_length", source.folder), ("chat_template", origin)):
-        record |= {key: value for key, value in read_config(folder_of).items() if key == name}
-    _write_files(folder, file.tokenizer, record, origin / TEMPLATE)
-    write_exports(folder, file.tokenizer, file, config.exports)
-    return Trained(file.tokenizer, carried=adopted.carried)
-
-
-def _own_config(folder: Path, dropped: Sequence[str]) -> Json:
-    """A pretrained tokenizer's config without what code outside or another model's size says."""
-    no_longer = {
-        *("model_max_length", "auto_map", "add_bos_token", "add_eos_token"),
-        *(f"{role}_token" for role in dropped),
-    }
-    return {key: value for key, value in read_config(folder).items() if key not in no_longer}
-
-
 def limits_of(
     config: Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe, n_tokens: int
 ) -> Limits:
@@ -226,10 +190,11 @@ def _train_new(
 def write_tokenizer(folder: Path, tokenizer: Json, source: TokenizerFile) -> None:
     """Write ``tokenizer.json``, ``tokenizer_config.json`` and the chat template."""
     config = carry_config(read_config(source.folder), source, set(tokenizer["model"]["vocab"]))
-    _write_files(folder, tokenizer, config, source.folder / TEMPLATE)
+    write_files(folder, tokenizer, config, source.folder / TEMPLATE)
 
 
-def _write_files(folder: Path, tokenizer: Json, config: Json, template: Path) -> None:
+def write_files(folder: Path, tokenizer: Json, config: Json, template: Path) -> None:
+    """Write ``tokenizer.json``, ``tokenizer_config.json`` and a copy of the template, if any."""
     _write_json(folder / "tokenizer.json", tokenizer)
     _write_json(folder / "tokenizer_config.json", config)
     if template.exists():

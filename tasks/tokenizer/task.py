@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from infra.located_files import (
 )
 from infra.parquet import iter_batches, read_table, write_table
 from infra.wheels import extract_member
-from tasks.shared.errors import InputError
+from tasks.shared.errors import named_as
 from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
 from tasks.shared.task import stage
 from tasks.tokenizer.config import (
@@ -211,7 +210,8 @@ def _made(
     counted: Sequence[Counted],
     locks: Sequence[Artifact],
 ) -> Trained:
-    from tasks.tokenizer.folder import adopt_in_folder, train_in_folder
+    from tasks.tokenizer.folder import train_in_folder
+    from tasks.tokenizer.pretrained_folder import adopt_in_folder
 
     def show(done: int, total: int) -> None:
         attempt.progress(done, total, f"{done:,} tokens")
@@ -231,7 +231,7 @@ def _read_donor(config: Pretrained, staged: Path, rows: Sequence[Row]) -> Tokeni
     from tasks.tokenizer.pretrained import read_pretrained
 
     first = rows[0]
-    with _told_of({str(staged): first["uri"].rpartition("/")[0] or first["uri"]}):
+    with named_as({str(staged): first["uri"].rpartition("/")[0] or first["uri"]}):
         if isinstance(config.source, GgufFilePath | GgufInWheel):
             path = staged / first["source"]
             if isinstance(config.source, GgufInWheel):
@@ -244,20 +244,8 @@ def _read_lists(staged: Path, rows: Sequence[Row]) -> list[Term]:
     from tasks.tokenizer.term_lists import read_terms
 
     paths = {str(staged / row["source"]): row["uri"] for row in rows}
-    with _told_of(paths):
+    with named_as(paths):
         return [term for path in paths for term in read_terms(Path(path))]
-
-
-@contextmanager
-def _told_of(places: Mapping[str, str]) -> Generator[None]:
-    """Name files in errors as a person knows them, not by where they were laid out."""
-    try:
-        yield
-    except InputError as error:
-        said = str(error)
-        for path, place in places.items():
-            said = said.replace(path, place)
-        raise type(error)(said) from error
 
 
 def _shape(model: Path) -> ModelShape | None:
