@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from tasks.shared.config import StageConfig
+from tasks.shared.config import PLACE, StageConfig
+from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
+from tasks.shared.vocabulary_file import NamedRole
 from tasks.tokenizer.term_presets import LeadingSpace, PresetName
 
 Digits = Literal["individual", "groups_of_3", "none"]
@@ -153,6 +155,16 @@ class TermsConfig(StageConfig):
 
     texts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(), description="Terms as they are written."
+    )
+    files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], PLACE] = Field(
+        default=(),
+        description="Lists of terms, local or s3://: .txt with a term a line and, behind a tab, "
+        "its type if it has one; .parquet with columns term and, if wanted, type.",
+    )
+    if_cut: Literal["error", "leave_out"] = Field(
+        default="error",
+        description="A term of texts or files that the rule for words cuts can be no token: stop, "
+        "or leave it out and count it.",
     )
     presets: tuple[PresetName, ...] = Field(
         default=(),
@@ -309,8 +321,71 @@ class Bytes(_Described):
     method: Literal["bytes"] = "bytes"
 
 
+class TokenizerInFile(StageConfig):
+    """One file: tokenizer.json, a .tiktoken file of ranks with its record, or a .model."""
+
+    kind: Literal["file"]
+    path: Annotated[str, PLACE] = Field(
+        min_length=1,
+        description="Local or s3://. Of the files beside it only NAME.tiktoken.json is read.",
+    )
+
+
+TokenizerSource = Annotated[
+    Directory | TokenizerInFile | HubRepository | GgufFilePath | GgufInWheel,
+    Field(discriminator="kind"),
+]
+
+
+class Pretrained(_Described):
+    """An existing tokenizer as it is; nothing is learnt and every token keeps its id.
+
+    Its own special tokens, chat template and tokens put around a text stay. What it lacks comes
+    from the model: a token for a role that the model has and it has none for; the chat template,
+    with the tokens that the template writes; what is put around a text. Such tokens get ids behind
+    its own, and the summary names them.
+    """
+
+    method: Literal["pretrained"]
+    source: TokenizerSource = Field(description="Where it lies.")
+    pattern: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Regex for words of a file of ranks that has no record beside it.",
+    )
+    special_tokens: dict[str, Annotated[int, Field(ge=0)]] | None = Field(
+        default=None, description="Ids of its special tokens by text, likewise."
+    )
+    roles: dict[NamedRole, str | None] = Field(
+        default={},
+        description="Token text by role (bos, eos, pad, unk, sep, cls, mask), before all that "
+        "files say: one of its own or of the model's tokens; null for none.",
+    )
+
+
 TokenizerConfig = Annotated[
-    Extend | Bpe | ScaffoldBpe | SuperwordBpe | SupertokenBpe | CharacterBpe | Bytes,
+    Extend | Bpe | ScaffoldBpe | SuperwordBpe | SupertokenBpe | CharacterBpe | Bytes | Pretrained,
     Field(discriminator="method"),
 ]
 """Which tokenizer the model gets."""
+
+
+class OutsideFiles(StageConfig):
+    """What a tokenizer is made of that lies outside: a tokenizer, or lists of terms."""
+
+    tokenizer: TokenizerSource | None = None
+    terms: Annotated[tuple[str, ...], PLACE] = ()
+
+    @property
+    def refresh(self) -> Literal["if_missing", "always"]:
+        """When to look again: packages and repositories once, files always."""
+        once = isinstance(self.tokenizer, HubRepository | GgufInWheel)
+        return "if_missing" if once else "always"
+
+
+def outside_files(config: TokenizerConfig) -> OutsideFiles | None:
+    """The files outside that a config names; ``None`` if it names none."""
+    if isinstance(config, Pretrained):
+        return OutsideFiles(tokenizer=config.source)
+    required = None if isinstance(config, Bytes) else config.required
+    return OutsideFiles(terms=required.files) if required and required.files else None

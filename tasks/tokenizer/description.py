@@ -23,7 +23,6 @@ from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
 from tasks.tokenizer.merge_loop import Words
 from tasks.tokenizer.other_sizes import other_sizes_table
-from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.recut import has_long_words, recut
 from tasks.tokenizer.residue import final_and_made, ids_of_bytes
@@ -56,7 +55,7 @@ def describe_tokenizer(
     source: TokenizerFile,
     config: Config,
     trained: Trained,
-    counted_words: Counted,
+    counted_words: Counted | None,
     sample: Sequence[str],
     shape: ModelShape | None,
 ) -> Description:
@@ -67,7 +66,7 @@ def describe_tokenizer(
         source: the tokenizer it was made from.
         config: how it was made.
         trained: what the method said of it.
-        counted_words: what it was made from, cut as it cuts text.
+        counted_words: what it was made from, cut as it cuts text; ``None`` if it was not learnt.
         sample: held-out texts.
         shape: the model's sizes; ``None`` where costs cannot be reckoned with them.
 
@@ -87,12 +86,18 @@ def describe_tokenizer(
         "source": count_tokens_of(old_tokenizer, old, sample),
         "new": count_tokens_of(tokenizer, new, sample),
     }
-    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counted_words.counts))
+    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counted_words))
     is_new_W = source_ids_W == NO_MATCH
     scaffolds = frozenset(trained.splits or ())
     tables = {
         "vocabulary": vocabulary_table(
-            new, source_ids_W, reachable_W, scaffolds, trained.extra, use
+            new,
+            source_ids_W,
+            reachable_W,
+            scaffolds,
+            trained.extra,
+            use,
+            trained.terms.types,
         ),
         "merges": merges_table(new),
         "metrics": pa.concat_tables(
@@ -103,8 +108,12 @@ def describe_tokenizer(
         ),
         "source_counts": counts_table(counted["source"].counts),
     }
-    choice = _size_choice(
-        config, old, new, counted_words.rule, sample, counted["source"].n_tokens, shape
+    choice = (
+        None
+        if counted_words is None
+        else _size_choice(
+            config, old, new, counted_words.rule, sample, counted["source"].n_tokens, shape
+        )
     )
     if choice is not None:
         tables["sizes"] = choice.table
@@ -129,10 +138,12 @@ def describe_tokenizer(
         "n_missing_bytes": _count_missing_bytes(new),
         "n_unwritten_words": trained.n_unwritten,
         "n_required_terms": len(trained.terms.required),
-        "n_preset_terms_left_out": trained.terms.n_left_out,
+        "n_terms_left_out": trained.terms.n_left_out,
         "recommended_size": None if choice is None else choice.recommended,
         "recommended_size_reason": None if choice is None else choice.reason,
     }
+    if trained.carried is not None:
+        summary["carried_from_source"] = ", ".join(trained.carried) or "none"
     return Description(tables, summary)
 
 
@@ -172,17 +183,18 @@ def _has_prefixes(config: Config) -> bool:
 
 
 def _left_and_made(
-    file: TokenizerFile, vocabulary: Vocabulary, counts: PretokenCounts
+    file: TokenizerFile, vocabulary: Vocabulary, words: Counted | None
 ) -> tuple[Int64[np.ndarray, " W"], Int64[np.ndarray, " W"]]:
     """How often the words leave each token, and how often it is there on the way."""
-    if not isinstance(codec_of(file), ByteLevel):
+    if words is None or not isinstance(codec_of(file), ByteLevel):
         nothing = np.zeros(len(vocabulary), np.int64)
         return nothing, nothing
+    counts = words.counts
     merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
     ids = ids_of_bytes(vocabulary)[counts.data]
-    words = Words(ids, counts.starts, counts.counts)
-    if has_long_words(words):
-        cut = recut(words, merges_M3, len(vocabulary))
+    of_bytes = Words(ids, counts.starts, counts.counts)
+    if has_long_words(of_bytes):
+        cut = recut(of_bytes, merges_M3, len(vocabulary))
         there = np.bincount(
             ids, np.repeat(counts.counts, np.diff(counts.starts)), minlength=len(vocabulary)
         )

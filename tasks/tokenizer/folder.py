@@ -17,6 +17,7 @@ from tasks.tokenizer.config import (
     Bytes,
     CharacterBpe,
     Extend,
+    Pretrained,
     ScaffoldBpe,
     SupertokenBpe,
     SuperwordBpe,
@@ -35,10 +36,12 @@ from tasks.tokenizer.required_terms import require_terms
 from tasks.tokenizer.scaffold import split_scaffolds
 from tasks.tokenizer.superword import learn_superwords, within_stretches
 from tasks.tokenizer.term_choice import Terms, choose_terms
+from tasks.tokenizer.term_presets import Term
 from tasks.tokenizer.word_rule import WordRule, check_byte_level, cuts_nothing
 
 _New = Bpe | ScaffoldBpe | SuperwordBpe | SupertokenBpe | CharacterBpe | Bytes
-Config = Extend | _New
+Learned = Extend | _New
+Config = Learned | Pretrained
 
 TEMPLATE = "chat_template.jinja"
 
@@ -80,6 +83,8 @@ class Trained:
         dropped: of each old token that made room for a new one, by id, how often the training
             text has it.
         other_sizes: what the same run made beside it, by size of the vocabulary.
+        carried: the source's special tokens that a pretrained tokenizer was given; ``None`` for
+            other methods.
     """
 
     tokenizer: Json
@@ -89,6 +94,7 @@ class Trained:
     extra: ExtraTokens = field(default_factory=ExtraTokens)
     dropped: dict[int, int] = field(default_factory=dict[int, int])
     other_sizes: "dict[int, Trained]" = field(default_factory=dict[int, "Trained"])
+    carried: tuple[str, ...] | None = None
 
     def by_folder(self, folder: Path) -> "dict[Path, Trained]":
         """All that the run made, by the folder where each belongs."""
@@ -99,8 +105,9 @@ class Trained:
 def train_in_folder(
     folder: Path,
     source: TokenizerFile,
-    config: Config,
+    config: Learned,
     counted: Sequence[Counted],
+    listed: Sequence[Term] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """Train a tokenizer by the chosen method and write its files.
@@ -111,15 +118,16 @@ def train_in_folder(
         config: method and sizes.
         counted: the words to learn from; for superwords also the stretches. The new tokenizer
             cuts text by the last one's rule.
+        listed: required terms that lists in files hold.
         progress: called with tokens and those wanted.
     """
     required = None if isinstance(config, Bytes) else config.required
-    terms = choose_terms(required, counted[-1].rule)
+    terms = choose_terms(required, counted[-1].rule, listed)
     if isinstance(config, Extend):
         trained = _extend(source, config, counted[0], terms.required, progress)
     else:
         trained = _train_new(source, config, counted, terms.required, progress)
-    trained = _with_extra_tokens(trained, config)
+    trained = with_extra_tokens(trained, config)
     for place, one in trained.by_folder(folder).items():
         place.mkdir(parents=True, exist_ok=True)
         write_tokenizer(place, one.tokenizer, source)
@@ -255,7 +263,7 @@ def _with_source_parts(
     return Trained(tokenizer)
 
 
-def _with_extra_tokens(trained: Trained, config: Config) -> Trained:
+def with_extra_tokens(trained: Trained, config: Config) -> Trained:
     """Add tool tokens and reserved ones; scaffolds stay last, so that all others are in a row."""
     tools = [ToolToken(tool.name, tool.description) for tool in config.tools]
     n_scaffolds = len(trained.splits or ())
@@ -263,16 +271,20 @@ def _with_extra_tokens(trained: Trained, config: Config) -> Trained:
         trained.tokenizer, tools, config.pad_to_multiple_of, n_scaffolds
     )
     splits = trained.splits and {i + len(extra): parts for i, parts in trained.splits.items()}
-    others = {size: _with_extra_tokens(one, config) for size, one in trained.other_sizes.items()}
+    others = {size: with_extra_tokens(one, config) for size, one in trained.other_sizes.items()}
     return replace(trained, tokenizer=tokenizer, splits=splits, extra=extra, other_sizes=others)
 
 
 def write_tokenizer(folder: Path, tokenizer: Json, source: TokenizerFile) -> None:
     """Write ``tokenizer.json``, ``tokenizer_config.json`` and the chat template."""
     config = carry_config(read_config(source.folder), source, set(tokenizer["model"]["vocab"]))
+    write_files(folder, tokenizer, config, source.folder / TEMPLATE)
+
+
+def write_files(folder: Path, tokenizer: Json, config: Json, template: Path) -> None:
+    """Write ``tokenizer.json``, ``tokenizer_config.json`` and a copy of the template, if any."""
     _write_json(folder / "tokenizer.json", tokenizer)
     _write_json(folder / "tokenizer_config.json", config)
-    template = source.folder / TEMPLATE
     if template.exists():
         (folder / TEMPLATE).write_bytes(template.read_bytes())
 

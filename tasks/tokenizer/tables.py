@@ -14,7 +14,7 @@ from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.residue import final_ratios
 
 Formation = Literal[
-    "byte", "merge", "piece", "scaffold", "special", "tool", "reserved", "unassigned"
+    "byte", "merge", "piece", "scaffold", "special", "term", "tool", "reserved", "unassigned"
 ]
 
 VOCABULARY_SCHEMA = pa.schema(
@@ -23,6 +23,7 @@ VOCABULARY_SCHEMA = pa.schema(
         ("bytes", pa.binary()),
         ("text", pa.string()),
         ("formation", pa.string()),
+        ("term_type", pa.string()),
         ("rank", pa.int32()),
         ("is_new", pa.bool_()),
         ("reachable", pa.bool_()),
@@ -64,6 +65,7 @@ def vocabulary_table(
     scaffolds: Collection[int],
     extra: ExtraTokens,
     use: TokenUse,
+    term_types: Mapping[bytes, str],
 ) -> pa.Table:
     """Describe each id: its bytes, how it was formed, whether the source lacks it.
 
@@ -74,9 +76,11 @@ def vocabulary_table(
         scaffolds: ids that only serve as steps to longer tokens.
         extra: special tokens that the stage added.
         use: how often each token occurs.
+        term_types: kind of each required term by its bytes, empty for none.
 
     Returns:
-        One row an id, in id order. ``rank`` is that of the first merge that makes the token,
+        One row an id, in id order. ``formation`` is ``term`` for a required term, whatever made
+        it; ``term_type`` is its kind. ``rank`` is that of the first merge that makes the token,
         ``count`` its occurrences in held-out text, ``final_ratio`` is ``left / made``.
     """
     rank_of: dict[int, int] = {}
@@ -84,17 +88,24 @@ def vocabulary_table(
         rank_of.setdefault(result_id, rank)
     ids = range(len(vocabulary))
     specials = set(vocabulary.special_ids.values())
+    is_term = [
+        data in term_types and i not in specials and not vocabulary.is_byte_fallback(i)
+        for i, data in enumerate(vocabulary.token_bytes)
+    ]
     given: dict[int, Formation] = {
         **dict.fromkeys(scaffolds, "scaffold"),
+        **{i: "term" for i in ids if is_term[i]},
         **dict.fromkeys(extra.tools, "tool"),
         **dict.fromkeys(extra.reserved, "reserved"),
     }
     formations = [given.get(i) or _formation(vocabulary, i, rank_of, specials) for i in ids]
+    kinds = [term_types[vocabulary.token_bytes[i] or b""] if is_term[i] else "" for i in ids]
     columns: list[pa.Array] = [
         pa.array(ids, pa.int32()),
         pa.array(vocabulary.token_bytes, pa.binary()),
         pa.array(vocabulary.token_text, pa.string()),
         pa.array(formations, pa.string()),
+        pa.array([kind or None for kind in kinds], pa.string()),
         pa.array([rank_of.get(i) for i in ids], pa.int32()),
         pa.array(source_ids_W == NO_MATCH, pa.bool_()),
         pa.array(reachable_W, pa.bool_()),
