@@ -19,6 +19,8 @@ TOKENIZER_FILES = (
 )
 """Everything transformers reads beside a fast tokenizer's ``tokenizer.json``, and other forms of
 the same tokenizer that its stage was asked for."""
+SHIPPED_TOKENIZER_FILES = (*TOKENIZER_FILES, "tokenization_scaffold.py")
+"""The same with our own class for exact Scaffold-BPE; no code is imported with a model."""
 
 _CONFIG_KEY_OF_ROLE = {
     "bos": "bos_token",

@@ -1,6 +1,6 @@
 """What a tokenizer folder says, parsed but not yet interpreted.
 
-Only ``tokenizer.json`` and the two small files beside it are read, as JSON: no tokenizer class
+Only ``tokenizer.json`` and the small files beside it are read, as JSON: no tokenizer class
 takes part, so nothing is normalised, cleaned up or decoded on the way.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.shared.errors import InputError
+from tasks.shared.scaffold_file import Scaffolds, is_exact, read_scaffolds
 
 Json = dict[str, Any]
 
@@ -30,12 +31,14 @@ class TokenizerFile:
         tokenizer: ``tokenizer.json``.
         added: (id, content, special) of the tokens that stand beside the model's own.
         named: content of the token for each role that ``tokenizer_config.json`` names.
+        scaffolds: tokens that no text is left with, where the folder encodes exactly.
     """
 
     folder: Path
     tokenizer: Json
     added: tuple[tuple[int, str, bool], ...]
     named: dict[str, str]
+    scaffolds: Scaffolds | None = None
 
     @property
     def model(self) -> Json:
@@ -104,6 +107,7 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
 
     Raises:
         TokenizerFileError: ``tokenizer.json`` is absent, broken or holds no vocabulary.
+        ScaffoldFileError: it needs a ``scaffold.json``, which is absent or broken.
     """
     tokenizer = read_json(folder / "tokenizer.json")
     if "vocab" not in (tokenizer.get("model") or {}):
@@ -112,7 +116,10 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
     config = read_json(config_path) if config_path.exists() else {}
     map_path = folder / "special_tokens_map.json"
     named = read_json(map_path) if map_path.exists() else {}
-    return TokenizerFile(folder, tokenizer, _added(tokenizer, config), _named({**named, **config}))
+    scaffolds = read_scaffolds(folder) if is_exact(tokenizer) else None
+    return TokenizerFile(
+        folder, tokenizer, _added(tokenizer, config), _named({**named, **config}), scaffolds
+    )
 
 
 def _added(tokenizer: Json, config: Json) -> tuple[tuple[int, str, bool], ...]:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.shared.config import StageConfig
 from tasks.tokenizer.term_presets import LeadingSpace, PresetName
@@ -168,6 +168,22 @@ class ScaffoldBpe(_Learnt):
         gt=256,
         description="Tokens in all without scaffolds: 256 bytes, special tokens, others.",
     )
+    encoding: Literal["plain", "exact"] = Field(
+        default="plain",
+        description="What becomes of scaffold tokens left in a text. plain: they stay and have "
+        "rows, and the tokenizer is plain files that any server loads. exact: the method as "
+        "published; the model has no rows for them and is trained without, and the folder needs "
+        "its own tokenizer class, which transformers runs with trust_remote_code=True alone.",
+    )
+
+    @model_validator(mode="after")
+    def _other_forms_are_plain(self) -> "ScaffoldBpe":
+        if self.encoding == "exact" and self.exports:
+            raise ValueError(
+                f"exports {', '.join(self.exports)} cannot say encoding: exact; leave them out, or "
+                "choose encoding: plain"
+            )
+        return self
 
 
 class SuperwordBpe(_Learnt):

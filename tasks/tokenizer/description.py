@@ -7,25 +7,28 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
-from tokenizers import Tokenizer
 
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
+from tasks.shared.scaffold_file import Scaffolds
 from tasks.shared.segmentation import Segmenter
+from tasks.shared.text_tokenizer import TextTokenizer, open_tokenizer
 from tasks.shared.vocabulary_codec import ByteLevel, codec_of
 from tasks.shared.vocabulary_file import TokenizerFile, read_tokenizer_file, unfold
 from tasks.shared.vocabulary_matching import NO_MATCH, match_ids
-from tasks.shared.vocabulary_reading import vocabulary_of
+from tasks.shared.vocabulary_reading import vocabulary_of, whole_vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.checks import check_extension, check_ids
 from tasks.tokenizer.config import Bpe, CharacterBpe, Extend
 from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
 from tasks.tokenizer.merge_loop import Words
+from tasks.tokenizer.metric_table import Metric, metrics_table
 from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.recut import recut
 from tasks.tokenizer.residue import final_and_made, ids_of_bytes
+from tasks.tokenizer.scaffold_agreement import agreement_metrics
 from tasks.tokenizer.size_sweep import Sweep, sweep_sizes
 from tasks.tokenizer.tables import TokenUse, counts_table, merges_table, vocabulary_table
 from tasks.tokenizer.token_kinds import vocabulary_metrics
@@ -71,26 +74,27 @@ def describe_tokenizer(
     """
     file = read_tokenizer_file(folder)
     old, new = vocabulary_of(source), vocabulary_of(file)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer, old_tokenizer = open_tokenizer(folder), open_tokenizer(source.folder)
     check_ids(tokenizer, new)
     if isinstance(config, Extend):
         check_extension(old, new, config.n_new_tokens)
     source_ids_W = match_ids(old, new)
     reachable_W = find_reachable(tokenizer, Segmenter(folder), new, _sees_text_as_it_is(file))
-    old_tokenizer = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
     counted = {
         "source": count_tokens_of(old_tokenizer, old, sample),
         "new": count_tokens_of(tokenizer, new, sample),
     }
-    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counted_words.counts))
+    use = TokenUse(counted["new"].counts, *_left_and_made(file, counted_words.counts))
     is_new_W = source_ids_W == NO_MATCH
-    scaffolds = frozenset(trained.splits or ())
+    scaffolds = frozenset(trained.scaffolds.splits if trained.scaffolds else ())
+    agreement = _agreement(tokenizer, trained.scaffolds, sample)
     tables = {
         "vocabulary": vocabulary_table(new, source_ids_W, reachable_W, scaffolds, use),
         "merges": merges_table(new),
         "metrics": pa.concat_tables(
             [
                 intrinsic_metrics(SUITE, sample, counted, _RARE_BELOW),
+                metrics_table(agreement),
                 vocabulary_metrics({"source": (old, None), "new": (new, reachable_W)}),
             ]
         ),
@@ -117,7 +121,7 @@ def describe_tokenizer(
         "n_preset_terms_left_out": trained.terms.n_left_out,
         "recommended_size": None if choice is None else choice.recommended,
         "recommended_size_reason": None if choice is None else choice.reason,
-    }
+    } | {metric.metric: metric.value for metric in agreement}
     return Description(tables, summary)
 
 
@@ -142,10 +146,31 @@ def _size_choice(
     return sweep_sizes(sweep, rule, sample, n_source_tokens, shape)
 
 
+def _agreement(
+    tokenizer: TextTokenizer, scaffolds: Scaffolds | None, sample: Sequence[str]
+) -> list[Metric]:
+    if scaffolds is None:
+        return []
+    return agreement_metrics(SUITE, "new", tokenizer, scaffolds, sample)
+
+
 def _left_and_made(
-    file: TokenizerFile, vocabulary: Vocabulary, counts: PretokenCounts
+    file: TokenizerFile, counts: PretokenCounts
 ) -> tuple[Int64[np.ndarray, " W"], Int64[np.ndarray, " W"]]:
     """How often the words leave each token, and how often it is there on the way."""
+    left, made = _merged(file, whole_vocabulary_of(file), counts)
+    if file.scaffolds is None:
+        return left, made
+    for scaffold, parts in file.scaffolds.splits.items():
+        np.add.at(left, parts, left[scaffold])
+        np.add.at(made, parts, left[scaffold])
+    return left[: file.scaffolds.n_visible], made[: file.scaffolds.n_visible]
+
+
+def _merged(
+    file: TokenizerFile, vocabulary: Vocabulary, counts: PretokenCounts
+) -> tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"]]:
+    """The same before scaffold tokens are split."""
     if not isinstance(codec_of(file), ByteLevel):
         nothing = np.zeros(len(vocabulary), np.int64)
         return nothing, nothing

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.shared.scaffold_file import EXACT_VERSION, Scaffolds, is_exact, write_scaffolds
 from tasks.shared.vocabulary_file import Json, TokenizerFile, read_json
 from tasks.tokenizer.bpe import learn_vocabulary, no_merges
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
@@ -28,6 +29,7 @@ from tasks.tokenizer.word_rule import WordRule, check_byte_level
 Config = Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes
 
 TEMPLATE = "chat_template.jinja"
+_EXACT_CLASS = "ScaffoldTokenizer"
 
 
 def read_config(folder: Path) -> Json:
@@ -61,13 +63,13 @@ class Trained:
     Attributes:
         tokenizer: ``tokenizer.json``.
         n_unwritten: words of the text that an extended source cannot write.
-        splits: of each scaffold token, by id, the visible tokens that spell it.
+        scaffolds: of Scaffold-BPE, by which visible tokens its scaffold tokens are spelled.
         terms: what had to be one token.
     """
 
     tokenizer: Json
     n_unwritten: int = 0
-    splits: dict[int, list[int]] | None = None
+    scaffolds: Scaffolds | None = None
     terms: Terms = field(default_factory=Terms)
 
 
@@ -111,6 +113,8 @@ def train_in_folder(
     else:
         trained = _train_new(source, config, counted, terms.required, progress)
     write_tokenizer(folder, trained.tokenizer, source)
+    if trained.scaffolds is not None:
+        write_scaffolds(folder, trained.scaffolds)
     write_exports(folder, trained.tokenizer, source, config.exports)
     return replace(trained, terms=terms)
 
@@ -168,13 +172,22 @@ def _train_new(
     trained["post_processor"] = carry_post_processor(
         source.tokenizer.get("post_processor"), trained["model"]["vocab"]
     )
-    splits = split_scaffolds(learnt, len(carried)) if isinstance(config, ScaffoldBpe) else None
-    return Trained(trained, splits=splits)
+    if not isinstance(config, ScaffoldBpe):
+        return Trained(trained)
+    if config.encoding == "exact":
+        trained["version"] = EXACT_VERSION
+    return Trained(trained, scaffolds=split_scaffolds(learnt, len(carried)))
 
 
 def write_tokenizer(folder: Path, tokenizer: Json, source: TokenizerFile) -> None:
-    """Write ``tokenizer.json``, ``tokenizer_config.json`` and the chat template."""
+    """Write ``tokenizer.json``, ``tokenizer_config.json``, the chat template and needed code."""
     config = carry_config(read_config(source.folder), source, set(tokenizer["model"]["vocab"]))
+    if is_exact(tokenizer):
+        module = Path(__file__).with_name("tokenization_scaffold.py")
+        (folder / module.name).write_bytes(module.read_bytes())
+        # The second of the two is the class for a tokenizer.json.
+        auto_map = {"AutoTokenizer": [None, f"{module.stem}.{_EXACT_CLASS}"]}
+        config |= {"tokenizer_class": _EXACT_CLASS, "auto_map": auto_map}
     _write_json(folder / "tokenizer.json", tokenizer)
     _write_json(folder / "tokenizer_config.json", config)
     template = source.folder / TEMPLATE

@@ -117,9 +117,6 @@ def train_tokenizer(
     )
     for name, table in described.tables.items():
         write_table(attempt.folder / f"{name}.parquet", table)
-    if trained.splits is not None:
-        splits = json.dumps({"splits": trained.splits})
-        (attempt.folder / "scaffold.json").write_text(splits + "\n", encoding="utf-8")
     return {"method": config.method, **described.summary}
 
 
