@@ -172,12 +172,14 @@ class _ExactBackend:
         finally:
             self.plain.post_processor = post_processor
             self.plain.enable_truncation(**truncation)
-        exact = iter([self.exact(encoding) for encoding in found])
+        rest = iter(found)
         return [
-            self.plain.post_process(*(next(exact) for _ in group),
-                                    add_special_tokens=add_special_tokens)
+            self.plain.post_process(
+                *(self.exact(next(rest), type_id) for type_id, _ in enumerate(group)),
+                add_special_tokens=add_special_tokens,
+            )
             for group in groups
-        ]  # fmt: skip
+        ]
 
     def places(self, ids: list[int]) -> list[int]:
         """Where scaffold tokens stand."""
@@ -190,10 +192,10 @@ class _ExactBackend:
         places = self.places(ids)
         return _spliced(ids, places, [self.splits[ids[place]] for place in places])
 
-    def exact(self, encoding: Encoding) -> Encoding:
-        """The library's encoding with scaffold tokens split."""
+    def exact(self, encoding: Encoding, type_id: int = 0) -> Encoding:
+        """The library's encoding with scaffold tokens split; 1 is the type of a pair's second."""
         places = self.places(encoding.ids)
-        if not places:
+        if not places and not type_id:
             return encoding
         state = json.loads(encoding.__getstate__())
         splits = [self.splits[state["ids"][place]] for place in places]
@@ -209,6 +211,8 @@ class _ExactBackend:
         state["ids"] = _spliced(state["ids"], places, splits)
         state["tokens"] = _spliced(state["tokens"], places, tokens)
         state["offsets"] = offsets
+        if type_id:
+            state["type_ids"] = [type_id] * len(state["ids"])
         split = Encoding()
         split.__setstate__(json.dumps(state).encode())
         return split

@@ -18,9 +18,8 @@ from tasks.shared.scaffold_file import EXACT_VERSION, Scaffolds, write_scaffolds
 from tasks.shared.text_tokenizer import open_tokenizer
 from tasks.shared.vocabulary import Segmenter, read_vocabulary
 from tasks.shared.vocabulary_file import read_tokenizer_file
-from tasks.tokenizer.config import ScaffoldBpe
+from tasks.tokenizer.config import Extend, ScaffoldBpe
 from tasks.tokenizer.errors import UnsupportedSourceError
-from tasks.tokenizer.extend import extend_tokenizer
 from tasks.tokenizer.folder import write_tokenizer
 from tasks.tokenizer.scaffold_agreement import agreement_metrics
 
@@ -201,7 +200,7 @@ OPTIONS = [
     {"padding": "max_length", "max_length": 17, "truncation": True},
     {"padding": True, "pad_to_multiple_of": 8, "padding_side": "left"},
     *({"truncation": True, "max_length": n} for n in (5, 6, 7, 8, 9, 12)),
-    {"truncation": True, "max_length": 7, "padding": True, "stride": 2, "overflow": True},
+    {"truncation": True, "max_length": 11, "padding": True, "stride": 1, "overflow": True},
     {"truncation": "longest_first", "max_length": 9, "side": "left"},
     {"truncation": True, "max_length": 6, "add_special_tokens": False},
 ]
@@ -336,7 +335,7 @@ def test_an_exact_source_is_not_extended_and_hands_on_no_class(
 ):
     source = read_tokenizer_file(exact_folder)
     with pytest.raises(UnsupportedSourceError, match="choose a method that makes a new"):
-        extend_tokenizer(source, None, 5, None, add_missing_bytes=False)  # type: ignore[arg-type]
+        train_tokenizer_in(exact_folder, source, Extend(n_new_tokens=5), small_corpus_texts)
     plain = exact_folder.with_name("plain")
     plain.mkdir()
     train_tokenizer_in(plain, source, ScaffoldBpe(vocabulary_size=SIZE), small_corpus_texts)
