@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
+
 from tasks.shared.text_tokenizer import TextTokenizer
 
 _WARM_UP_CHARACTERS = 8

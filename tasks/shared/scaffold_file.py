@@ -16,7 +16,9 @@ from typing import Any
 from tasks.shared.errors import InputError
 
 SCAFFOLD_FILE = "scaffold.json"
-EXACT_VERSION = "1.0 behind scaffold.json: AutoTokenizer.from_pretrained(.., trust_remote_code=True)"
+EXACT_VERSION = (
+    "1.0 behind scaffold.json: AutoTokenizer.from_pretrained(.., trust_remote_code=True)"
+)
 """``version`` of an exact folder's ``tokenizer.json``."""
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from tasks.shared.scaffold_file import (
-    Scaffolds,
     ScaffoldFileError,
+    Scaffolds,
     is_exact,
     read_scaffolds,
 )

@@ -1,6 +1,5 @@
 """Promises of a new tokenizer, checked before it is handed on."""
 
-
 from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.errors import BrokenTokenizerError

@@ -13,7 +13,9 @@ _BATCH_CHARACTERS = 200_000
 """Holds many short words or a few documents, so that neither calls nor memory grow large."""
 
 
-def count_ids(tokenizer: TextTokenizer, texts: Iterable[str], n_ids: int) -> Int64[np.ndarray, " V"]:
+def count_ids(
+    tokenizer: TextTokenizer, texts: Iterable[str], n_ids: int
+) -> Int64[np.ndarray, " V"]:
     """Count each id over all texts, without the special tokens around a text.
 
     Args:
@@ -34,7 +36,9 @@ def count_tokens_of_each(tokenizer: TextTokenizer, texts: Iterable[str]) -> Int6
     return np.fromiter(lengths, dtype=np.int64)
 
 
-def _encode(tokenizer: TextTokenizer, texts: Iterable[str]) -> Iterator[list[Encoding] | list[ExactEncoding]]:
+def _encode(
+    tokenizer: TextTokenizer, texts: Iterable[str]
+) -> Iterator[list[Encoding] | list[ExactEncoding]]:
     batch: list[str] = []
     n_characters = 0
     for text in texts:

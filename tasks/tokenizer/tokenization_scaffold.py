@@ -140,15 +140,12 @@ class _ExactBackend:
     ) -> list[Any]:
         """Encode as the library does; lengths to cut and to pad to are those of exact ids."""
         padding = self.plain.padding
-        if padding is None and self.plain.truncation is None:
-            found = self.plain.encode_batch(input, is_pretokenized, add_special_tokens)
-            return [_ExactEncoding(self, encoding) for encoding in found]
         if padding is not None:
             self.plain.no_padding()
         try:
             if self.plain.truncation is None:
                 found = self.plain.encode_batch(input, is_pretokenized, add_special_tokens)
-                encodings = [self.exact(encoding) for encoding in found]
+                encodings: list[Any] = [_ExactEncoding(self, encoding) for encoding in found]
             else:
                 encodings = self._truncated(input, is_pretokenized, add_special_tokens)
         finally:
@@ -231,25 +228,41 @@ class _ExactEncoding:
         self._places = backend.places(ids)
         self._splits = [backend.splits[ids[place]] for place in self._places]
         self.ids = _spliced(ids, self._places, self._splits)
+        self._padding: dict[str, Any] | None = None
+        self._n_padded = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def pad(self, length: int, **padding: Any) -> None:
+        self._padding = {"length": length, **padding}
+        self._n_padded = max(0, length - len(self.ids))
+        self.ids = self._padded(self.ids, padding["pad_id"])
+
+    def _padded(self, values: list[Any], fill: Any) -> list[Any]:
+        if not self._n_padded or self._padding is None:
+            return values
+        fills = [fill] * self._n_padded
+        return fills + values if self._padding["direction"] == "left" else values + fills
+
     @property
     def attention_mask(self) -> list[int]:
-        return [1] * len(self.ids)  # nothing was padded
+        return self._padded([1] * (len(self.ids) - self._n_padded), 0)
 
     @property
     def type_ids(self) -> list[int]:
-        return _repeated(self._encoding.type_ids, self._places, self._splits)
+        types = _repeated(self._encoding.type_ids, self._places, self._splits)
+        return self._padded(types, self._padding["pad_type_id"] if self._padding else 0)
 
     @property
     def special_tokens_mask(self) -> list[int]:
-        return _repeated(self._encoding.special_tokens_mask, self._places, self._splits)
+        mask = _repeated(self._encoding.special_tokens_mask, self._places, self._splits)
+        return self._padded(mask, 1)
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
-        return self._backend.offsets(self._plain_ids, self._encoding.offsets, self._places)
+        offsets = self._backend.offsets(self._plain_ids, self._encoding.offsets, self._places)
+        return self._padded(offsets, (0, 0))
 
     @property
     def n_sequences(self) -> int:
@@ -260,7 +273,10 @@ class _ExactEncoding:
 
     def __reduce__(self) -> Any:
         """Leave the library's own class to whoever keeps it."""
-        return _itself, (self._backend.exact(self._encoding),)
+        exact = self._backend.exact(self._encoding)
+        if self._padding is not None:
+            exact.pad(**self._padding)
+        return _itself, (exact,)
 
 
 def _itself(encoding: Encoding) -> Encoding:
@@ -277,7 +293,7 @@ def _sequences(one: Any, is_pretokenized: bool) -> tuple[Any, ...]:
 
 
 def _pad(
-    encodings: list[Encoding], length: int | None, pad_to_multiple_of: int | None, **fill: Any
+    encodings: list[Any], length: int | None, pad_to_multiple_of: int | None, **fill: Any
 ) -> None:
     length = max(map(len, encodings), default=0) if length is None else length
     if pad_to_multiple_of:

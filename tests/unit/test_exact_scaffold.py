@@ -1,5 +1,6 @@
 """Exact Scaffold-BPE: the class that ships, and the way the stages encode."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -76,9 +77,9 @@ class Reference:
     def word(self, data: bytes) -> list[int]:
         if data not in self.known:
             parts = [bytes([byte]) for byte in data]
-            while pairs := [pair for pair in zip(parts, parts[1:]) if pair in self.ranks]:
+            while pairs := [pair for pair in itertools.pairwise(parts) if pair in self.ranks]:
                 best = min(pairs, key=self.ranks.__getitem__)
-                at = next(i for i, pair in enumerate(zip(parts, parts[1:])) if pair == best)
+                at = next(i for i, pair in enumerate(itertools.pairwise(parts)) if pair == best)
                 parts[at : at + 2] = [b"".join(best)]
             self.known[data] = [i for part in parts for i in self.visible(part)]
         return self.known[data]
@@ -173,7 +174,7 @@ def test_the_vocabulary_is_the_visible_tokens(tmp_path: Path):
     # "pun" is merged from the scaffold.
     named = [[vocabulary.token_text[i] for i in merge] for merge in vocabulary.merges_of_rows()]
     assert named == [["u", "g", "ug"], ["h", "ug", "hug"], ["hug", "s", "hugs"]]
-    with pytest.raises(ValueError, match="'new' is no token, .* train the tokenizer with it"):
+    with pytest.raises(ValueError, match=r"'new' is no token, .* train the tokenizer with it"):
         loaded.add_tokens(["new"])
 
 
