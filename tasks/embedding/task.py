@@ -104,7 +104,7 @@ def _composed(
     table = read_table(open_artifact(tokens, "counts.parquet") / "counts.parquet")
     ids, counts = (table[name].to_numpy().astype(np.int64) for name in ("id", "count"))
     counts_W = counts_by_id(ids, counts, len(vocabularies[1]))
-    merges = [np.array(v.merges, dtype=np.int32).reshape(-1, 3) for v in vocabularies]
+    merges = [np.array(v.merges_of_rows(), dtype=np.int32).reshape(-1, 3) for v in vocabularies]
     return composed_rows(old, plan, method, merges[0], merges[1], counts_W, bias)
 
 
