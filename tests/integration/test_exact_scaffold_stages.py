@@ -22,8 +22,10 @@ from tasks.model.task import assemble_model
 from tasks.pretraining.config import TokensConfig
 from tasks.pretraining.task import tokenize_corpus
 from tasks.shared.config import StageConfig
+from tasks.shared.document_prefix import document_prefix_id
 from tasks.shared.task import stage
 from tasks.shared.text_tokenizer import ExactTokenizer, open_tokenizer
+from tasks.shared.vocabulary import read_vocabulary
 from tasks.tokenizer.config import PretokensConfig, ScaffoldBpe
 from tasks.tokenizer.task import count_pretokens, train_tokenizer
 
@@ -144,7 +146,8 @@ def test_rows_ids_and_measures_are_exact(
     text = small_corpus_texts[-40:][int(first["doc_id"][1:])]
     ids = shipped(text.encode()[: first["n_bytes"]].decode(), add_special_tokens=False)
     assert first["n_tokens"] == len(ids["input_ids"])
-    input_ids = torch.tensor([[shipped.bos_token_id, *ids["input_ids"]]])
+    prefix_id = document_prefix_id(read_vocabulary(folder).roles)
+    input_ids = torch.tensor([[prefix_id, *ids["input_ids"]]])
     with torch.inference_mode():
         loss = lm(input_ids=input_ids, labels=input_ids).loss
     assert first["nats"] == pytest.approx(float(loss) * first["n_tokens"], rel=1e-4)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,15 @@ def own_modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", place)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def exact_folder(
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     tiny_model_folder: Path,
     small_corpus_texts: list[str],
     train_tokenizer_in: Callable,
 ) -> Path:
-    folder = tmp_path / "exact"
-    folder.mkdir()
+    """A small exact tokenizer; read only."""
+    folder = tmp_path_factory.mktemp("exact")
     source = read_tokenizer_file(tiny_model_folder)
     config = ScaffoldBpe(vocabulary_size=SIZE, encoding="exact")
     train_tokenizer_in(folder, source, config, small_corpus_texts)
@@ -280,9 +281,11 @@ def test_offsets_without_the_space_in_front(tmp_path: Path):
     assert encoded["offset_mapping"] == [(0, 1), (1, 2), (2, 3), (4, 4), (4, 5), (5, 6)]
 
 
-def test_saved_and_loaded_again_it_is_the_same(exact_folder: Path, small_corpus_texts: list[str]):
+def test_saved_and_loaded_again_it_is_the_same(
+    exact_folder: Path, small_corpus_texts: list[str], tmp_path: Path
+):
     loaded = load(exact_folder)
-    again_in = exact_folder.with_name("again")
+    again_in = tmp_path / "again"
     loaded.save_pretrained(again_in)
     again = load(again_in)
     assert again(small_corpus_texts)["input_ids"] == loaded(small_corpus_texts)["input_ids"]
@@ -297,14 +300,17 @@ def test_saved_and_loaded_again_it_is_the_same(exact_folder: Path, small_corpus_
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen2", None])
-def test_without_its_class_the_folder_loads_nowhere(exact_folder: Path, model_type: str | None):
+def test_without_its_class_the_folder_loads_nowhere(
+    exact_folder: Path, model_type: str | None, tmp_path: Path
+):
+    folder = shutil.copytree(exact_folder, tmp_path / "model")
     if model_type:
-        (exact_folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+        (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
     for cls in (AutoTokenizer, PreTrainedTokenizerFast):
         with pytest.raises(Exception, match="trust_remote_code=True"):
-            cls.from_pretrained(exact_folder, trust_remote_code=False, local_files_only=True)
+            cls.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     with pytest.raises(Exception, match="trust_remote_code=True"):
-        Tokenizer.from_file(str(exact_folder / "tokenizer.json"))
+        Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def test_a_folder_without_its_list_or_with_another_is_named(tmp_path: Path):
@@ -332,12 +338,12 @@ def test_a_folder_without_its_list_or_with_another_is_named(tmp_path: Path):
 
 
 def test_an_exact_source_is_not_extended_and_hands_on_no_class(
-    exact_folder: Path, train_tokenizer_in: Callable, small_corpus_texts: list[str]
+    exact_folder: Path, train_tokenizer_in: Callable, small_corpus_texts: list[str], tmp_path: Path
 ):
     source = read_tokenizer_file(exact_folder)
     with pytest.raises(UnsupportedSourceError, match="choose a method that makes a new"):
-        train_tokenizer_in(exact_folder, source, Extend(n_new_tokens=5), small_corpus_texts)
-    plain = exact_folder.with_name("plain")
+        train_tokenizer_in(tmp_path, source, Extend(n_new_tokens=5), small_corpus_texts)
+    plain = tmp_path / "plain"
     plain.mkdir()
     train_tokenizer_in(plain, source, ScaffoldBpe(vocabulary_size=SIZE), small_corpus_texts)
     assert len(AutoTokenizer.from_pretrained(plain)) > SIZE
