@@ -1,5 +1,6 @@
 """Exact Scaffold-BPE: the class that ships, and the way the stages encode."""
 
+import io
 import itertools
 import json
 import random
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import regex
+from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from flows.inspect_tokenizer import show
 from tasks.shared.byte_alphabet import from_alphabet
 from tasks.shared.errors import InputError
 from tasks.shared.model_loading import load_tokenizer
@@ -361,3 +364,15 @@ def test_agreement_by_hand(tmp_path: Path):
         "s", "new", open_tokenizer(folder), Scaffolds(14, {14: [8, 5]}), ["bun", "pun", "un"]
     )
     assert [metric.value for metric in metrics] == [2 / 4, 4 / 6]
+
+
+def test_a_person_sees_exact_tokens_and_what_plain_ones_would_be(tmp_path: Path):
+    screen = io.StringIO()
+    folder = hugs_folder(tmp_path / "hugs")
+    show(Console(file=screen, width=120), folder, "bunpun", None)
+    lines = screen.getvalue().splitlines()
+    assert lines[:3] == ["hugs: 4 tokens", "b│u│n│pun", "2 8 5 12"]
+    shown = {line.split("  ")[0]: line.split("  ", 1)[1].split()[0] for line in lines[4:20]}
+    assert shown["plain tokens that the exact encoding has too"] == "66.7%"
+    assert shown["plain tokens / exact tokens"] == "75.0%"
+    assert shown["vocabulary size"] == "14"
