@@ -30,7 +30,7 @@ class TooLittleTextError(InputError):
 
 
 def train_token_vectors(
-    documents: Iterable[Sequence[int]],
+    documents: Iterable[np.ndarray],
     token_bytes: Sequence[bytes | None],
     *,
     dimensions: int,
@@ -43,7 +43,7 @@ def train_token_vectors(
     """Train with one thread, so that the same text gives the same vectors, bit for bit.
 
     Args:
-        documents: ids of the new tokenizer, read once.
+        documents: ids of the new tokenizer, an array a document, read once.
         token_bytes: bytes of each new token, None for special tokens, which are left out.
         dimensions: width of the vectors.
         epochs: passes over the text.
@@ -89,14 +89,14 @@ def train_token_vectors(
 
 
 def _write(
-    path: Path, documents: Iterable[Sequence[int]], words: Sequence[str | None]
+    path: Path, documents: Iterable[np.ndarray], words: Sequence[str | None]
 ) -> Int64[np.ndarray, " W"]:
     """Write a line a document and count the tokens on the way."""
     counts_W = np.zeros(len(words), np.int64)
     has_word_W = np.array([word is not None for word in words], dtype=bool)
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for document in documents:
-            ids = np.asarray(document, np.int64)
+            ids = document.astype(np.int64)
             ids = ids[has_word_W[ids]]
             counts_W += np.bincount(ids, minlength=len(words))
             file.write(" ".join([words[i] or "" for i in ids.tolist()]) + "\n")

@@ -77,7 +77,7 @@ def _last_of_each(
 
 
 def cut_paired_windows(
-    documents: Iterable[tuple[Sequence[int], Sequence[int]]],
+    documents: Iterable[tuple[np.ndarray, np.ndarray]],
     old_lengths_V: Int64[np.ndarray, " V"],
     new_lengths_W: Int64[np.ndarray, " W"],
     prefixes: tuple[int, int],
@@ -86,7 +86,7 @@ def cut_paired_windows(
     """Cut documents at shared boundaries into windows that fit under both tokenizers.
 
     Args:
-        documents: old ids and new ids of each document, without special tokens.
+        documents: arrays of old ids and of new ids of each document, without special tokens.
         old_lengths_V: bytes of each old token.
         new_lengths_W: bytes of each new token.
         prefixes: old and new id of the token before every document.
@@ -98,7 +98,7 @@ def cut_paired_windows(
     windows: list[PairedWindow] = []
     n_read = n_same = 0
     for old_ids, new_ids in documents:
-        old_N, new_M = np.asarray(old_ids, np.int64), np.asarray(new_ids, np.int64)
+        old_N, new_M = old_ids.astype(np.int64), new_ids.astype(np.int64)
         ends = shared_ends(old_lengths_V[old_N], new_lengths_W[new_M])
         n_read += 1
         n_same += ends is not None

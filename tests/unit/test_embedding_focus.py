@@ -127,10 +127,10 @@ def test_vectors_are_the_same_twice_and_tell_company():
 def test_too_little_text_is_refused():
     pytest.importorskip("fasttext")
     with pytest.raises(TooLittleTextError, match="4 tokens occurs 2 times, and a vector needs 3"):
-        train_token_vectors([[0, 0, 1], [2, 1]], [b"a", b"b", None], **SETTINGS)
+        train_token_vectors([np.array([0, 0, 1]), np.array([2, 1])], [b"a", b"b", None], **SETTINGS)
 
 
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "fasttext", None)
     with pytest.raises(MissingFastTextError, match=r"pip install tokgraft\[focus\]"):
-        train_token_vectors([[0]], [b"a"], **SETTINGS)
+        train_token_vectors([np.array([0])], [b"a"], **SETTINGS)
