@@ -16,14 +16,14 @@ from tasks.embedding.two_cuts import PairedWindow
 class Batch:
     """Windows of a step. Padding repeats id 0 on the right, where a causal model sees it last."""
 
-    old_BL: Int64[np.ndarray, "B N"]
-    new_BL: Int64[np.ndarray, "B M"]
-    is_text_BL: Bool[np.ndarray, "B M"]
-    """Where ``new_BL`` is no padding."""
-    window_P: Int64[np.ndarray, " P"]
+    old: Int64[np.ndarray, "B N"]
+    new: Int64[np.ndarray, "B M"]
+    is_text: Bool[np.ndarray, "B M"]
+    """Where ``new`` is no padding."""
+    window: Int64[np.ndarray, " P"]
     """Window of each shared boundary."""
-    old_at_P: Int64[np.ndarray, " P"]
-    new_at_P: Int64[np.ndarray, " P"]
+    old_at: Int64[np.ndarray, " P"]
+    new_at: Int64[np.ndarray, " P"]
 
 
 def draw_batches(

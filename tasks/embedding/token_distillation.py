@@ -106,13 +106,13 @@ def distil_rows(
         for step, batch in enumerate(batches):
             rate = settings.lr * (1 + math.cos(math.pi * step / settings.n_steps)) / 2
             optimizer.param_groups[0]["lr"] = rate
-            slots_BL = slot_W[batch.new_BL]
+            slots_BL = slot_W[batch.new]
             loss = _loss(body, rows, batch, slots_BL, match_W, settings.compute_dtype)
             losses.append(_finite(float(loss.detach()), step, settings.lr))
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            seen_K[slots_BL[(slots_BL >= 0) & batch.is_text_BL]] = True
+            seen_K[slots_BL[(slots_BL >= 0) & batch.is_text]] = True
             progress(step + 1, losses[-1])
     trained_KD = rows.weight.detach().cpu().numpy()
     return DistilledRows(trained_KD, seen_K, np.array(losses, np.float32))
@@ -134,14 +134,14 @@ def _loss(
 
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         with torch.no_grad():
-            states_BLD = body.states(body.old_rows(put(batch.old_BL)))
-            wanted_PD = states_BLD[put(batch.window_P), put(batch.old_at_P)]
+            states_BLD = body.states(body.old_rows(put(batch.old)))
+            wanted_PD = states_BLD[put(batch.window), put(batch.old_at)]
         slots = put(slots_BL)
         is_new = slots >= 0
-        old_BLD = body.old_rows(put(match_W[batch.new_BL]).clamp(min=0))
+        old_BLD = body.old_rows(put(match_W[batch.new]).clamp(min=0))
         rows_BLD = old_BLD.index_put((is_new,), rows(slots[is_new]))
         states_BLD = body.states(rows_BLD)
-        found_PD = states_BLD[put(batch.window_P), put(batch.new_at_P)]
+        found_PD = states_BLD[put(batch.window), put(batch.new_at)]
     spread = (wanted_PD - wanted_PD.mean(dim=0)).square().sum()
     return (found_PD - wanted_PD).square().sum() / spread
 

@@ -10,6 +10,7 @@ Dimensions: W = new vocabulary, A = width of the vectors.
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -38,6 +39,7 @@ def train_token_vectors(
     window_tokens: int,
     min_count: int,
     n_negatives: int,
+    max_ngram_bytes: int,
     n_buckets: int,
 ) -> Float32[np.ndarray, "W A"]:
     """Train with one thread, so that the same text gives the same vectors, bit for bit.
@@ -50,6 +52,8 @@ def train_token_vectors(
         window_tokens: largest distance of two tokens that see each other.
         min_count: occurrences a token needs to get a vector.
         n_negatives: random tokens each true one is told from.
+        max_ngram_bytes: longest n-gram of a token that has a vector of its own, from 3 on; 0 for
+            none.
         n_buckets: hash buckets of n-grams; they take 4 * dimensions bytes of memory each.
 
     Returns:
@@ -79,6 +83,8 @@ def train_token_vectors(
             ws=window_tokens,
             minCount=min_count,
             neg=n_negatives,
+            minn=min(3, max_ngram_bytes),
+            maxn=max_ngram_bytes,
             bucket=n_buckets,
             thread=1,
             verbose=0,
@@ -103,12 +109,12 @@ def _write(
     return counts_W
 
 
-def _fasttext():  # noqa: ANN202
+def _fasttext() -> Any:
     try:
         import fasttext  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingFastTextError(
-            "initialiser method focus trains token vectors with fastText, which is not installed; "
-            "run `pip install tokgraft[focus]`, or choose another method."
+            "token vectors are trained with fastText, which is not installed; run "
+            "`pip install tokgraft[vectors]`, or choose another initialiser."
         ) from error
     return fasttext

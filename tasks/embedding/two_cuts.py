@@ -41,6 +41,22 @@ def byte_lengths(token_bytes: Sequence[bytes | None]) -> Int64[np.ndarray, " V"]
     return np.array([0 if data is None else len(data) for data in token_bytes], np.int64)
 
 
+def spell_the_same(
+    old_lengths_N: Int64[np.ndarray, " N"], new_lengths_M: Int64[np.ndarray, " M"]
+) -> bool:
+    """Tell by the number of bytes whether two cuts are of the same text."""
+    return abs(int(old_lengths_N.sum()) - int(new_lengths_M.sum())) <= MAX_ADDED_BYTES
+
+
+def different_text_error(n_documents: int) -> DifferentTextError:
+    """Say that no document is the same text under both tokenizers."""
+    return DifferentTextError(
+        f"the two tokenizers spell none of {n_documents} documents with the same bytes: their "
+        "normalisers change text in different ways; use an initialiser that needs no text under "
+        "both, such as mean_of_pieces."
+    )
+
+
 def shared_ends(
     old_lengths_N: Int64[np.ndarray, " N"], new_lengths_M: Int64[np.ndarray, " M"]
 ) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"]] | None:
@@ -54,16 +70,14 @@ def shared_ends(
         Old tokens and new tokens up to each shared boundary, or None if the two do not spell the
         same text.
     """
-    if abs(int(old_lengths_N.sum()) - int(new_lengths_M.sum())) > MAX_ADDED_BYTES:
+    if not spell_the_same(old_lengths_N, new_lengths_M):
         return None
     old_ends_N = np.cumsum(old_lengths_N) - old_lengths_N.sum()
     new_ends_M = np.cumsum(new_lengths_M) - new_lengths_M.sum()
     # Tokens of no bytes end where the one before them ends; the last of them stands for all.
     new_ends, new_counts = _last_of_each(new_ends_M)
     old_ends, old_counts = _last_of_each(old_ends_N)
-    _, at_old, at_new = np.intersect1d(
-        old_ends, new_ends, assume_unique=True, return_indices=True
-    )
+    _, at_old, at_new = np.intersect1d(old_ends, new_ends, assume_unique=True, return_indices=True)
     return old_counts[at_old], new_counts[at_new]
 
 
@@ -105,11 +119,7 @@ def cut_paired_windows(
         if ends is not None:
             windows += _windows_of(old_N, new_M, *ends, prefixes, window_tokens)
     if n_read and not n_same:
-        raise DifferentTextError(
-            f"the two tokenizers spell none of {n_read} documents with the same bytes: their "
-            "normalisers change text in different ways; use an initialiser that needs no text "
-            "under both, such as mean_of_pieces."
-        )
+        raise different_text_error(n_read)
     return windows
 
 

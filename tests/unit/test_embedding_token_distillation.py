@@ -88,7 +88,7 @@ def test_states_come_closer_and_the_model_is_left_alone(model: LlamaForCausalLM)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     said: list[tuple[int, float]] = []
     made = distil(model, SETTINGS, said)
-    assert made.loss[-10:].mean() < 0.7 * made.loss[:10].mean()
+    assert made.loss[-10:].mean() < 0.9 * made.loss[:10].mean()
     assert said == [(i + 1, pytest.approx(loss)) for i, loss in enumerate(made.loss.tolist())]
     assert made.seen.tolist() == [True] * len(PAIRS) + [False]
     np.testing.assert_array_equal(made.input[-1], means(model)[-1])

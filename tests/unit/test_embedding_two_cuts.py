@@ -91,12 +91,12 @@ def test_batches_pad_on_the_right_and_visit_all():
         PairedWindow(np.array([9, 4]), np.array([8, 4]), np.array([1]), np.array([1])),
     ]
     batches = list(draw_batches(windows, 2, 3, seed=0))
-    seen = [int(i) for batch in batches for i in batch.old_BL[batch.window_P, batch.old_at_P]]
+    seen = [int(i) for batch in batches for i in batch.old[batch.window, batch.old_at]]
     assert sorted(seen) == [2, 2, 3, 3, 4, 4]
     whole = next(iter(draw_batches(windows, 3, 1, seed=0)))
-    assert whole.old_BL.shape == (3, 3)
-    assert sorted(whole.new_BL[whole.is_text_BL].tolist()) == [3, 4, 5, 8, 8, 8]
-    assert sorted(whole.old_BL[:, 2].tolist()) == [0, 0, 2]
+    assert whole.old.shape == (3, 3)
+    assert sorted(whole.new[whole.is_text].tolist()) == [3, 4, 5, 8, 8, 8]
+    assert sorted(whole.old[:, 2].tolist()) == [0, 0, 2]
     again = list(draw_batches(windows, 2, 3, seed=0))
     for one, other in zip(batches, again, strict=True):
-        np.testing.assert_array_equal(one.old_BL, other.old_BL)
+        np.testing.assert_array_equal(one.old, other.old)

@@ -12,24 +12,24 @@ from deepfocus.focus import focus_additional_token_initialization
 
 rng = np.random.default_rng(0)
 # 90 shared tokens and 40 new ones in clusters, so that some cosines are near 1 and many are not.
-centres_CA = rng.normal(size=(8, 20))
-vectors_WA = (centres_CA[rng.integers(8, size=130)] + 0.7 * rng.normal(size=(130, 20))).astype("f4")
-shared_VD = rng.normal(size=(90, 12)).astype("f4")
+centres = rng.normal(size=(8, 20))
+vectors = (centres[rng.integers(8, size=130)] + 0.7 * rng.normal(size=(130, 20))).astype("f4")
+shared = rng.normal(size=(90, 12)).astype("f4")
 
 overlap = {
     str(i): SimpleNamespace(
-        auxiliary_embedding=vectors_WA[i], source_embedding=torch.from_numpy(shared_VD[i])
+        auxiliary_embedding=vectors[i], source_embedding=torch.from_numpy(shared[i])
     )
     for i in range(90)
 }
 new = {
-    str(i): SimpleNamespace(auxiliary_embedding=vectors_WA[i], target=SimpleNamespace(id=i))
+    str(i): SimpleNamespace(auxiliary_embedding=vectors[i], target=SimpleNamespace(id=i))
     for i in range(90, 130)
 }
-made_WD = focus_additional_token_initialization(overlap, new, torch.zeros(130, 12))
+made = focus_additional_token_initialization(overlap, new, torch.zeros(130, 12))
 np.savez_compressed(
     Path(__file__).parent / "deepfocus.npz",
-    vectors_WA=vectors_WA,
-    shared_VD=shared_VD,
-    made_KD=made_WD[90:].numpy(),
+    vectors_WA=vectors,
+    shared_VD=shared,
+    made_KD=made[90:].numpy(),
 )
