@@ -6,26 +6,23 @@ in several ways takes each way as often as it is taken.
 Source: Yamaguchi et al. 2024 (vocabulary expansion with little text), method Align. Its sum over
 distinct tuples of old tokens, each by its share, is this mean over occurrences.
 
-Dimensions: V = old vocabulary, W = new vocabulary, K = tokens that need rows, N, M = old and new
-tokens of a document, O = occurrences, Q = old tokens under all of them.
+Dimensions: V = old vocabulary, W = new vocabulary, K = tokens that need rows, P = pieces of
+all of them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64, UInt64
-from scipy.sparse import coo_array, csr_array
+from jaxtyping import Int64
+from scipy.sparse import csr_array
 
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.row_weights import RowWeights
+from tasks.embedding.span_sums import SpanSums
 from tasks.embedding.two_cuts import different_text_error, spell_the_same
 
 HELD_ENTRIES = 1 << 22
 """Old tokens under occurrences that are held before they are summed up."""
-_BASE = np.uint64(0x9E3779B97F4A7C15)
-_SPREAD = np.uint64(0xD6E8FEB86659FD93)
-"""Odd numbers of many bits, so that products differ in all of theirs."""
 
 
 def align_weights(
@@ -55,7 +52,7 @@ def align_weights(
     """
     slot_W = np.full(len(new_lengths_W), -1, np.int64)
     slot_W[tokens_K] = np.arange(len(tokens_K))
-    sums = _Sums(len(tokens_K), len(old_lengths_V), counts_tuples=pieces is not None)
+    sums = SpanSums(len(tokens_K), len(old_lengths_V), counts_tuples=pieces is not None)
     n_read = n_same = 0
     for old_ids, new_ids in documents:
         old_N, new_M = old_ids.astype(np.int64), new_ids.astype(np.int64)
@@ -84,87 +81,3 @@ def align_weights(
         weights.astype(np.float32),
         total_KV.indptr.astype(np.int64),
     )
-
-
-@dataclass
-class _Held:
-    """What occurrences of some documents add, not yet summed up."""
-
-    slots_Q: list[np.ndarray]
-    ids_Q: list[np.ndarray]
-    shares_Q: list[np.ndarray]
-    tuples_O: list[np.ndarray]
-
-
-class _Sums:
-    """Shares of old tokens in each new one, and how often each tuple of old ones came."""
-
-    def __init__(self, n_tokens: int, n_old: int, *, counts_tuples: bool) -> None:
-        self.total_KV = csr_array((n_tokens, n_old), dtype=np.float64)
-        self.counts_K = np.zeros(n_tokens, np.int64)
-        self.n_held = 0
-        self._counts_tuples = counts_tuples
-        self._held = _Held([], [], [], [])
-        self._tuples = (np.zeros((0, 2), np.uint64), np.zeros(0, np.int64))
-
-    def add(
-        self,
-        old_N: Int64[np.ndarray, " N"],
-        lengths_N: Int64[np.ndarray, " N"],
-        slots_M: Int64[np.ndarray, " M"],
-        lengths_M: Int64[np.ndarray, " M"],
-    ) -> None:
-        """Add one document; ``slots_M`` are negative for tokens that need no row."""
-        wanted_M = (slots_M >= 0) & (lengths_M > 0)
-        slots_O = slots_M[wanted_M]
-        old_ends_N = np.cumsum(lengths_N) - lengths_N.sum()
-        new_ends_O = (np.cumsum(lengths_M) - lengths_M.sum())[wanted_M]
-        new_starts_O = new_ends_O - lengths_M[wanted_M]
-        first_O = np.searchsorted(old_ends_N, new_starts_O, side="right")
-        behind_O = np.searchsorted(old_ends_N - lengths_N, new_ends_O, side="left")
-        n_under_O = behind_O - first_O
-        within_Q = np.arange(n_under_O.sum()) - np.repeat(np.cumsum(n_under_O) - n_under_O, n_under_O)
-        ids_Q = old_N[np.repeat(first_O, n_under_O) + within_Q]
-        self.counts_K += np.bincount(slots_O[n_under_O > 0], minlength=len(self.counts_K))
-        self._held.slots_Q.append(np.repeat(slots_O, n_under_O))
-        self._held.ids_Q.append(ids_Q)
-        self._held.shares_Q.append(np.repeat(1.0 / np.maximum(n_under_O, 1), n_under_O))
-        self.n_held += len(ids_Q)
-        if self._counts_tuples:
-            mixed_Q = (ids_Q.astype(np.uint64) + np.uint64(1)) * _powers(within_Q)
-            sums = np.append(np.uint64(0), np.cumsum(mixed_Q, dtype=np.uint64))
-            ends_O = np.cumsum(n_under_O)
-            names_O = sums[ends_O] - sums[ends_O - n_under_O]
-            self._held.tuples_O.append(np.column_stack([slots_O.astype(np.uint64), names_O]))
-
-    def settle(self) -> None:
-        """Sum up what is held."""
-        if not self._held.ids_Q:
-            return
-        slots_Q, ids_Q, shares_Q = (
-            np.concatenate(parts)
-            for parts in (self._held.slots_Q, self._held.ids_Q, self._held.shares_Q)
-        )
-        added_KV = coo_array((shares_Q, (slots_Q, ids_Q)), shape=self.total_KV.shape).tocsr()
-        self.total_KV = csr_array(self.total_KV + added_KV)
-        if self._counts_tuples:
-            names, counts = self._tuples
-            both = np.concatenate([names, *self._held.tuples_O])
-            every = np.append(counts, np.ones(len(both) - len(counts), np.int64))
-            names, inverse = np.unique(both, axis=0, return_inverse=True)
-            self._tuples = (names, np.bincount(inverse, every).astype(np.int64))
-        self._held, self.n_held = _Held([], [], [], []), 0
-
-    def most_frequent(self) -> Int64[np.ndarray, " K"]:
-        """Count the most frequent tuple of each token."""
-        most_K = np.zeros(len(self.counts_K), np.int64)
-        names, counts = self._tuples
-        np.maximum.at(most_K, names[:, 0].astype(np.int64), counts)
-        return most_K
-
-
-def _powers(exponents_Q: Int64[np.ndarray, " Q"]) -> UInt64[np.ndarray, " Q"]:
-    """Powers of an odd number modulo 2**64, which make a sum of ids depend on their order."""
-    table = np.full(int(exponents_Q.max(initial=0)) + 1, _BASE, np.uint64)
-    table[0] = _SPREAD
-    return np.cumprod(table, dtype=np.uint64)[exponents_Q]
