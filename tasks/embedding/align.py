@@ -71,7 +71,8 @@ def align_weights(
     if pieces is not None:
         most_K = sums.most_frequent()
         shares_P = np.repeat(most_K / np.maximum(pieces.lengths, 1), pieces.lengths)
-        total_KV = total_KV + csr_array((shares_P, pieces.ids, pieces.offsets), total_KV.shape)
+        added_KV = csr_array((shares_P, pieces.ids, pieces.offsets), shape=total_KV.shape)
+        total_KV = csr_array(total_KV + added_KV)
         counts_K += np.where(pieces.lengths > 0, most_K, 0)
     total_KV.eliminate_zeros()
     lengths_K = np.diff(total_KV.indptr)
