@@ -59,15 +59,15 @@ def frozen_body(model: PreTrainedModel, n_layers: int | None) -> Generator[Froze
         UnknownBodyError: the model has fewer layers, or keeps them where they cannot be found.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    layers = _layers_of(model)
+    layers = nn.ModuleList() if n_layers is None else _layers_of(model)
     if n_layers is not None and not 0 < n_layers <= len(layers):
         raise UnknownBodyError(
             f"n_layers={n_layers}, but the model has {len(layers)} layers; give 1 to {len(layers)}."
         )
-    left_out = list(layers)[n_layers or len(layers) :]
+    left_out = list(layers)[n_layers:]
     for parameter in trainable:
         parameter.requires_grad_(False)
-    del layers[len(layers) - len(left_out) :]
+    del layers[n_layers:]
     try:
         yield FrozenBody(model)
     finally:
