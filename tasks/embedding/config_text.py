@@ -81,11 +81,11 @@ class TokenDistillation(StageConfig):
     """Stretches of text in one step."""
     window_tokens: int = Field(default=256, gt=1)
     """Longest stretch, in tokens of whichever tokenizer needs more of them."""
-    lr: float = Field(default=1e-3, gt=0.0)
-    """Peak rate of Adam; falls to zero along half a cosine. The paper takes 1e-4 for many more
-    updates of each token."""
+    lr: float = Field(default=1e-2, gt=0.0)
+    """Peak rate of Adam; falls to zero along half a cosine. The paper takes 1e-4, with thousands
+    of positions a token; here most tokens are met a few times, and each time must count."""
     n_layers: int | None = Field(default=None, gt=0)
-    """Layers of the model that run, in time as good as proportional; null runs all."""
+    """Layers of the model that run; time is nearly proportional to them. Null runs all."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; rows are trained in float32."""
     seed: int = Field(default=0, ge=0)
