@@ -115,9 +115,10 @@ def test_same_seed_same_rows(model: LlamaForCausalLM):
 
 
 def test_bfloat16_reaches_nearly_the_same(model: LlamaForCausalLM):
-    exact = distil(model, SETTINGS)
-    rough = distil(model, replace(SETTINGS, compute_dtype=torch.bfloat16))
-    assert rough.loss[-10:].mean() == pytest.approx(exact.loss[-10:].mean(), rel=0.1)
+    few = replace(SETTINGS, n_steps=10)
+    exact, rough = distil(model, few), distil(model, replace(few, compute_dtype=torch.bfloat16))
+    np.testing.assert_allclose(rough.loss, exact.loss, rtol=0.1)
+    assert (rough.loss != exact.loss).any()
 
 
 @pytest.mark.parametrize("n_layers", [1, None])
@@ -137,10 +138,10 @@ def test_a_token_that_is_one_old_token_becomes_it(model: LlamaForCausalLM, n_lay
     match_W = np.append(np.arange(N_OLD), -1).astype(np.int32)
     wanted_D = old_rows(model)[5]
     start_KD = old_rows(model)[[6]]
-    settings = replace(SETTINGS, n_steps=250, n_layers=n_layers)
+    settings = replace(SETTINGS, n_steps=150, windows_per_step=4, lr=0.05, n_layers=n_layers)
     made = distil_rows(model, windows, start_KD, np.array([N_OLD]), match_W, settings)
-    assert made.loss[-1] < 1e-3 * made.loss[0]
-    assert np.linalg.norm(made.input[0] - wanted_D) < 0.05 * np.linalg.norm(start_KD[0] - wanted_D)
+    assert made.loss[-1] < 0.01 * made.loss[0]
+    assert np.linalg.norm(made.input[0] - wanted_D) < 0.1 * np.linalg.norm(start_KD[0] - wanted_D)
 
 
 def test_text_without_new_tokens_is_refused(model: LlamaForCausalLM):
