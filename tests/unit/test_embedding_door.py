@@ -18,6 +18,7 @@ from infra.artifacts import Artifact, open_artifact
 from infra.parquet import read_table, write_table
 from infra.stages import StageCall, run_call
 from tasks.embedding.config import Composed, EmbeddingConfig, MeanOfPieces
+from tasks.embedding.config_base import PrefixPrior
 from tasks.embedding.constant_direction import NoConstantDirectionError
 from tasks.embedding.prefix_prior import CountsError
 from tasks.embedding.task import initialise_embeddings
@@ -26,9 +27,10 @@ from tasks.shared.vocabulary import UncoverableTokenError
 MEAN = EmbeddingConfig(initialiser=MeanOfPieces())
 # A random model's hidden states agree on nothing; here only the path counts.
 COMPOSED = EmbeddingConfig(
-    initialiser=Composed(
+    initialiser=Composed(),
+    prefix_prior=PrefixPrior(
         direction_positions=512, direction_window_tokens=32, max_direction_spread=1e6
-    )
+    ),
 )
 
 NUMBERS = count()
@@ -149,7 +151,9 @@ def test_random_model_has_no_constant_direction(
     tiny_model_folder: Path, small_corpus_texts: list[str]
 ):
     tokenizer = extended(tiny_model_folder, small_corpus_texts)
-    config = EmbeddingConfig(initialiser=Composed(max_direction_spread=1e-6))
+    config = EmbeddingConfig(
+        initialiser=Composed(), prefix_prior=PrefixPrior(max_direction_spread=1e-6)
+    )
     with pytest.raises(NoConstantDirectionError, match="mean_of_pieces"):
         Inputs(tiny_model_folder, tokenizer, small_corpus_texts).initialise(config)
 
@@ -163,7 +167,7 @@ def test_new_special_token_needs_a_word_from_the_config(
     with pytest.raises(UncoverableTokenError, match=r"<\|tool\|>"):
         inputs.initialise(MEAN)
 
-    filled = inputs.initialise(MEAN.model_copy(update={"fallback": "mean"}))
+    filled = inputs.initialise(MEAN.model_copy(update={"fallback": ("mean",)}))
     assert filled.summary["n_fallback"] == 1
     last = read_table(open_artifact(filled) / "lineage.parquet").to_pylist()[-1]
     assert last["method"] == "fallback"
