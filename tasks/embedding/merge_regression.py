@@ -56,11 +56,11 @@ def fit_merges(
         NoMergesError: there is nothing to learn from.
     """
     width = source_VD.shape[1]
-    if not len(merges_M3):
+    if len(merges_M3) < 2:
         raise NoMergesError(
-            "the source tokenizer has no merges, from which methods merge_regression and composed "
-            "learn how rows are put together (only BPE has them): use initialiser method "
-            "mean_of_pieces."
+            f"the source tokenizer has {len(merges_M3) or 'no'} merges, from which methods "
+            "merge_regression and composed learn how rows are put together (only BPE has them): "
+            "use initialiser method mean_of_pieces."
         )
     parts = [source_VD[merges_M3[:, i]].mean(axis=0, dtype=np.float64) for i in range(3)]
     mean_F, mean_D = np.concatenate(parts[:2]), parts[2]
