@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.prefect_report import show_in_prefect
-from flows.run_config import ControlConfig, RunConfig
+from flows.run_config import RunConfig
 from infra.artifacts import Artifact
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.embedding.task import initialise_embeddings
 from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
+from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
 from tasks.tokenizer.task import count_pretokens, train_tokenizer
 
@@ -25,34 +26,58 @@ class Adapted:
     """Its numbers and the page that shows them."""
 
 
+@dataclass(frozen=True)
+class Initialised:
+    """A model with its new tokenizer, before any training."""
+
+    model: Artifact
+    tokens: Artifact
+    """The corpus under the new tokenizer."""
+    rows: Artifact
+    """The rows of all tokens, and where each comes from."""
+
+
 @flow(name="adapt", persist_result=False)
 def adapt(run: RunConfig) -> Adapted:
     """Give a pretrained model a new tokenizer, train it on, and measure what that brought."""
     source = import_model(run.model, lock_model(run.model))
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
 
-    pretokens = [count_pretokens(words, source, corpus) for words in run.counted_words()]
-    tokenizer = train_tokenizer(run.tokenizer, source, corpus, *pretokens)
-    tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
-    rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus)
-    initial = assemble_model(run.export, source, tokenizer, rows)
-    trained = continue_pretraining(run.pretraining, initial, tokens)
-    model = export_model(run.export, initial, trained)
+    tokenizer = new_tokenizer(run, source, corpus)
+    initial = initialise(run, source, corpus, tokenizer)
+    trained = continue_pretraining(run.pretraining, initial.model, initial.tokens)
+    model = export_model(run.export, initial.model, trained)
 
-    arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial, model)]
-    control = [] if run.control is None else train_control(run, run.control, source, corpus)
+    arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial.model, model)]
+    if run.control is not None:
+        arms += train_control(run, run.control.pretraining(run.pretraining), source, corpus)
     report = write_report(
-        run.report, source, corpus, tokenizer, tokens, rows, trained, *arms, *control
+        run.report, source, corpus, tokenizer, initial.tokens, initial.rows, trained, *arms
     )
     show_in_prefect(model, report)
     return Adapted(model, report)
 
 
+def new_tokenizer(run: RunConfig, source: Artifact, corpus: Artifact) -> Artifact:
+    """Count the corpus's words and learn a vocabulary from them."""
+    pretokens = [count_pretokens(words, source, corpus) for words in run.counted_words()]
+    return train_tokenizer(run.tokenizer, source, corpus, *pretokens)
+
+
+def initialise(
+    run: RunConfig, source: Artifact, corpus: Artifact, tokenizer: Artifact
+) -> Initialised:
+    """Give every new token its rows."""
+    tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
+    rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus)
+    return Initialised(assemble_model(run.export, source, tokenizer, rows), tokens, rows)
+
+
 def train_control(
-    run: RunConfig, control: ControlConfig, source: Artifact, corpus: Artifact
-) -> list[Artifact]:
-    """The source model with its old tokenizer, trained on the same bytes, and its measures."""
+    run: RunConfig, training: PretrainingConfig, source: Artifact, corpus: Artifact
+) -> tuple[Artifact, Artifact]:
+    """The source model with its old tokenizer, trained on: its measures and its training."""
     tokens = tokenize_corpus(run.tokens, source, corpus)
-    trained = continue_pretraining(control.pretraining(run.pretraining), source, tokens)
+    trained = continue_pretraining(training, source, tokens)
     model = export_model(run.export, source, trained)
-    return [measure_model(run.evaluation, model, corpus), trained]
+    return measure_model(run.evaluation, model, corpus), trained

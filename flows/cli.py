@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from prefect import Flow
+
     from flows.adapt import Adapted
+    from flows.compare_config import CompareConfig
     from flows.run_config import RunConfig
     from infra.artifacts import Artifact
 
@@ -30,6 +33,7 @@ app = typer.Typer(
 artifacts = typer.Typer(no_args_is_help=True, help="Look at and clean up the artifact store.")
 app.add_typer(artifacts, name="artifacts")
 
+Result = TypeVar("Result")
 RunFile = Annotated[Path, typer.Argument(help="A YAML file that holds one whole run.")]
 Force = Annotated[list[str] | None, typer.Option(help="Run this stage although it is cached.")]
 ForceFrom = Annotated[
@@ -48,40 +52,39 @@ def run(
     ] = None,
 ) -> None:
     """Run the whole path; stages that stand are not run again."""
-    from flows.embedded import prefect_server
     from flows.run_config import load_run_config
-    from infra.stages import settings_store
 
     config = load_run_config(file)
     if export is not None:
         export = export.absolute()
         _check_export(export)
-    settings_store().check_writable()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)  # a log has no width of its own
-    with prefect_server():
-        adapted = _adapt(config, console, frozenset(force or []), force_from)
+    console = _console()
+    adapted = _run_flow(console, force, force_from, lambda: _adapt_flow()(config))
     if export is not None:
         _export(adapted.model, export)
     _print_outcome(console, adapted, export)
 
 
-def _adapt(
-    config: RunConfig, console: Console, force: frozenset[str], force_from: str | None
-) -> Adapted:
-    from flows.adapt import adapt
-    from flows.terminal import Terminal
-    from tasks.shared.run_options import RunOptions, run_options
+@app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(help="A YAML file that holds a grid of choices.")],
+    force: Force = None,
+    force_from: ForceFrom = None,
+    only_plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would run, and run nothing.")
+    ] = False,
+) -> None:
+    """Try tokenizers and initialisers on one model and text; end with a leaderboard."""
+    from flows.compare_config import CompareConfig
+    from flows.run_config import load_config
 
-    display = Terminal(console)
-    options = RunOptions(force=force, force_from=force_from, display=display)
-    options.check_names(stage_names())
-    run_options.set(options)
-    try:
-        return adapt(config)
-    finally:
-        display.stop()
+    grid = load_config(file, CompareConfig)
+    if only_plan:
+        _print_plan(force, force_from, lambda: _compare_flow().fn(grid))
+        return
+    console = _console()
+    board = _run_flow(console, force, force_from, lambda: _compare_flow()(grid))
+    _print_leaderboard(console, board)
 
 
 @app.command()
@@ -90,13 +93,57 @@ def plan(file: RunFile, force: Force = None, force_from: ForceFrom = None) -> No
     from flows.run_config import load_run_config
 
     config = load_run_config(file)
+    _print_plan(force, force_from, lambda: _adapt_flow().fn(config))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=120)  # a log has no width of its own
+
+
+# Both flows import every stage, so that they are fetched when a config was found to be good.
+def _adapt_flow() -> Flow[[RunConfig], Adapted]:
     from flows.adapt import adapt
+
+    return adapt
+
+
+def _compare_flow() -> Flow[[CompareConfig], Artifact]:
+    from flows.compare import compare
+
+    return compare
+
+
+def _run_flow(
+    console: Console, force: list[str] | None, force_from: str | None, call: Callable[[], Result]
+) -> Result:
+    """Run a flow with its stages shown, under the server of the settings or one of its own."""
+    from flows.embedded import prefect_server
+    from flows.terminal import Terminal
+    from infra.stages import settings_store
+    from tasks.shared.run_options import RunOptions, run_options
+
+    settings_store().check_writable()
+    display = Terminal(console)
+    options = RunOptions(force=frozenset(force or []), force_from=force_from, display=display)
+    with prefect_server():
+        options.check_names(stage_names())
+        run_options.set(options)
+        try:
+            return call()
+        finally:
+            display.stop()
+
+
+def _print_plan(
+    force: list[str] | None, force_from: str | None, call: Callable[[], object]
+) -> None:
     from tasks.shared.run_options import RunOptions, run_options
 
     options = RunOptions(plan_only=True, force=frozenset(force or []), force_from=force_from)
     options.check_names(stage_names())
     run_options.set(options)
-    adapt.fn(config)
+    call()
     table = Table("stage", "outcome", "key", "")
     for line in options.planned:
         table.add_row(line.stage, line.outcome, (line.key or "")[:16], line.because)
@@ -181,11 +228,12 @@ def gc(
 
 
 def stage_names() -> list[str]:
-    """Names of all stages of the main path, as ``--force`` takes them."""
-    from flows import adapt as module
+    """Names of all stages of all flows, as ``--force`` takes them."""
+    from flows import adapt, compare
     from tasks.shared.task import Stage
 
-    return sorted({value.name for value in vars(module).values() if isinstance(value, Stage)})
+    found = [*vars(adapt).values(), *vars(compare).values()]
+    return sorted({value.name for value in found if isinstance(value, Stage)})
 
 
 @contextmanager
@@ -270,6 +318,30 @@ def _print_outcome(console: Console, adapted: Adapted, export: Path | None) -> N
     console.print(f"model      {export or open_artifact(adapted.model)}", soft_wrap=True)
     console.print(f"report     {report / 'report.html'}", soft_wrap=True)
     console.print(f"artifacts  {get_settings().store_root}", soft_wrap=True)
+
+
+def _print_leaderboard(console: Console, board: Artifact) -> None:
+    """A table a suite, and where the page is."""
+    from infra.artifacts import open_artifact
+    from infra.parquet import read_table
+    from infra.settings import get_settings
+    from tasks.evaluation.leaderboard_view import board_sentences, board_table
+    from tasks.evaluation.metric_rows import suites_of
+
+    folder = open_artifact(board)
+    rows = read_table(folder / "leaderboard.parquet")
+    for suite in suites_of(rows):
+        header, *lines = board_table(rows, suite)
+        table = Table(title=suite, title_justify="left")
+        for number, name in enumerate(header):
+            table.add_column(name, justify="left" if number < 2 else "right")
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+    for sentence in board_sentences(rows):
+        console.print(sentence, markup=False, highlight=False)
+    console.print(f"leaderboard  {folder / 'leaderboard.html'}", soft_wrap=True)
+    console.print(f"artifacts    {get_settings().store_root}", soft_wrap=True)
 
 
 def _say(text: str) -> int:

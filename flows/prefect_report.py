@@ -5,6 +5,7 @@ from prefect.context import FlowRunContext
 
 from infra.artifacts import Artifact, open_artifact
 from infra.parquet import read_table
+from tasks.evaluation.leaderboard_page import board_markdown
 from tasks.evaluation.summary import report_markdown
 
 
@@ -18,4 +19,17 @@ def show_in_prefect(model: Artifact, report: Artifact) -> None:
         key="report",
         markdown=f"{report_markdown(metrics)}\n\n{places}",
         description="What the new tokenizer gained and lost",
+    )
+
+
+def show_leaderboard_in_prefect(board: Artifact) -> None:
+    """Attach the leaderboard to the flow run; nothing to do where none runs (a plan)."""
+    if FlowRunContext.get() is None:
+        return
+    table = read_table(open_artifact(board, "leaderboard.parquet") / "leaderboard.parquet")
+    place = f"- page: `{board.uri}/leaderboard.html`\n"
+    create_markdown_artifact(
+        key="leaderboard",
+        markdown=f"{board_markdown(table)}\n\n{place}",
+        description="Tokenizers and initialisers compared",
     )

@@ -1,7 +1,7 @@
 """One whole run: one field a stage, read from one YAML file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError
@@ -89,8 +89,20 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+Config = TypeVar("Config", bound=StageConfig)
+
+
 def load_run_config(path: Path) -> RunConfig:
     """Read a run file.
+
+    Raises:
+        RunConfigError: one line that names the file, the field and what is wrong with it.
+    """
+    return load_config(path, RunConfig)
+
+
+def load_config(path: Path, kind: type[Config]) -> Config:
+    """Read a YAML file that holds one config.
 
     Raises:
         RunConfigError: one line that names the file, the field and what is wrong with it.
@@ -107,7 +119,7 @@ def load_run_config(path: Path) -> RunConfig:
             f"{path} holds {type(values).__name__}, not a mapping of stages; see configs/."
         )
     try:
-        return RunConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise RunConfigError(f"{path}: {describe_problems(error)}.") from error
 

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.evaluation.intervals import (
-    Estimate,
     Resampling,
     bits_per_byte_difference,
     saved_share,
@@ -54,13 +53,29 @@ def compare(arms: Sequence[Arm], resampling: Resampling) -> pa.Table:
     by_name = {arm.name: arm for arm in arms}
     rows = [{"model": arm.name, **row} for arm in arms for row in arm.metrics.to_pylist()]
     for arm in arms:
-        for baseline in _BASELINES.get(arm.name, ()):
-            if baseline in by_name:
-                rows += _pair_rows(arm, by_name[baseline], resampling)
+        for name in _BASELINES.get(arm.name, ()):
+            if name in by_name:
+                with_tokens = name == "source" and arm.name != "control"
+                found = pair_rows(arm, by_name[name], name, resampling, with_tokens=with_tokens)
+                rows += [{"model": arm.name, **row} for row in found]
     return pa.Table.from_pylist(rows, schema=COMPARED_SCHEMA)
 
 
-def _pair_rows(arm: Arm, baseline: Arm, resampling: Resampling) -> list[dict[str, object]]:
+def pair_rows(
+    arm: Arm, baseline: Arm, baseline_name: str, resampling: Resampling, *, with_tokens: bool
+) -> list[dict[str, object]]:
+    """What only a pair of arms has, by suite and subset: rows of ``METRIC_SCHEMA``.
+
+    Args:
+        arm: whose differences are wanted.
+        baseline: what it is compared with.
+        baseline_name: as the metric is to name it.
+        resampling: of the documents that both scored.
+        with_tokens: also the share of the baseline's tokens that the arm does without.
+
+    Raises:
+        NotComparableError: the two were measured on different texts.
+    """
     ours, theirs = arm.documents, baseline.documents
     for column in ("doc_id", "piece", "n_bytes"):
         if not ours[column].equals(theirs[column]):
@@ -75,15 +90,9 @@ def _pair_rows(arm: Arm, baseline: Arm, resampling: Resampling) -> list[dict[str
     for (suite, subset, mine), (_, _, base) in zip(subsets(ours), subsets(theirs), strict=True):
         a, b = to_units(mine), to_units(base)
         difference = bits_per_byte_difference(a.nats, b.nats, a.n_bytes, resampling)
-        metric = f"bits_per_byte_vs_{baseline.name}"
-        rows.append(_row(arm.name, suite, subset, metric, difference, "bits/byte"))
-        if baseline.name == "source" and arm.name != "control":
+        metric = f"bits_per_byte_vs_{baseline_name}"
+        rows.append(metric_row(suite, subset, metric, difference, "bits/byte"))
+        if with_tokens:
             saved = saved_share(a.n_tokens, b.n_tokens, resampling)
-            rows.append(_row(arm.name, suite, subset, "tokens_saved", saved, "share"))
+            rows.append(metric_row(suite, subset, "tokens_saved", saved, "share"))
     return rows
-
-
-def _row(
-    model: str, suite: str, subset: str, metric: str, estimate: Estimate, unit: str
-) -> dict[str, object]:
-    return {"model": model, **metric_row(suite, subset, metric, estimate, unit)}

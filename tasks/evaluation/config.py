@@ -77,3 +77,29 @@ class ReportConfig(StageConfig):
     )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="Mass of the intervals.")
     seed: int = Field(default=0, description="Of the bootstrap.")
+
+
+class Contestant(StageConfig):
+    """Who a line of the leaderboard is about."""
+
+    name: str
+    kind: Literal["source", "swapped", "control_bytes", "control_flops"]
+    """Controls are the source model trained on with its old tokenizer: on the same bytes, or for
+    the same floating-point operations."""
+    tokenizer: str | None = None
+    """Name of the new tokenizer; of a control of equal FLOPs, the one whose training it equals."""
+    initialiser: str | None = None
+    seed: int = 0
+    is_trained: bool = False
+
+
+class LeaderboardConfig(StageConfig):
+    """Compare many measured models; filled in by the flow that made them."""
+
+    contestants: tuple[Contestant, ...]
+    """In the order of the measures that the stage is given."""
+    n_resamples: int = Field(
+        default=2000, ge=100, description="Bootstrap resamples behind the paired differences."
+    )
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="Mass of the intervals.")
+    seed: int = Field(default=0, description="Of the bootstrap.")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from tasks.evaluation.token_views import Lineage, UsedToken
@@ -46,8 +46,8 @@ class Page:
     has_control: bool = field(default=False)
 
 
-def render(page: Page) -> str:
-    """Fill the template."""
+def template(name: str) -> Template:
+    """Load a template of this folder; it escapes every value that is no markup of ours."""
     environment = Environment(
         loader=PackageLoader("tasks.evaluation", "."),
         autoescape=True,
@@ -55,5 +55,10 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def render(page: Page) -> str:
+    """Fill the template of the report."""
     plots = {name: Markup(svg) for name, svg in page.plots.items()}
-    return environment.get_template("report.html.j2").render(page=page, plots=plots)
+    return template("report.html.j2").render(page=page, plots=plots)

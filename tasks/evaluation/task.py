@@ -16,7 +16,7 @@ from infra.errors import ArtifactNotFoundError
 from infra.object_store import store_at
 from infra.parquet import read_table, write_table
 from infra.settings import get_settings
-from tasks.evaluation.config import EvaluationConfig, ReportConfig
+from tasks.evaluation.config import EvaluationConfig, LeaderboardConfig, ReportConfig
 from tasks.shared.task import stage
 
 if TYPE_CHECKING:
@@ -170,6 +170,46 @@ def write_report(
         f"{suite}_{metric}": row["value"]
         for (model_name, suite, metric), row in rows_by_key(metrics).items()
         if model_name == "adapted" and metric.startswith(("bits_per_byte", "tokens_saved"))
+    }
+
+
+@stage(name="leaderboard", version=1, volatile=("leaderboard.html",))
+def write_leaderboard(
+    attempt: Attempt, config: LeaderboardConfig, source: Artifact, *measured: Artifact
+) -> Summary:
+    """Read the measures of many models; write their leaderboard as a table and as a page.
+
+    Args:
+        attempt: where to write.
+        config: who the measured models are, in their order.
+        source: the model that all began from.
+        *measured: the measures.
+    """
+    from tasks.evaluation.compare import ARM_TABLES, Arm
+    from tasks.evaluation.intervals import Resampling
+    from tasks.evaluation.leaderboard import Measured, leaderboard
+    from tasks.evaluation.leaderboard_page import render_board
+    from tasks.evaluation.leaderboard_view import lines_of
+    from tasks.evaluation.metric_rows import suites_of
+
+    board = leaderboard(
+        [
+            Measured(who, Arm(who.name, *(_table(one, table) for table in ARM_TABLES)))
+            for who, one in zip(config.contestants, measured, strict=True)
+        ],
+        Resampling(config.n_resamples, config.confidence, config.seed),
+    )
+    origin = json.loads((open_artifact(source, "origin.json") / "origin.json").read_text("utf-8"))
+    places = [
+        (who.name, one.digest, one.uri)
+        for who, one in zip(config.contestants, measured, strict=True)
+    ]
+    write_table(attempt.folder / "leaderboard.parquet", board)
+    page = render_board(board, origin, places, config.confidence)
+    (attempt.folder / "leaderboard.html").write_text(page, encoding="utf-8")
+    best = {suite: lines_of(board, suite)[0] for suite in suites_of(board)}
+    return {f"{suite}_best": line.label for suite, line in best.items()} | {
+        f"{suite}_bits_per_byte": line.last["value"] for suite, line in best.items()
     }
 
 

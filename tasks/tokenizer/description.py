@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from tokenizers import Tokenizer
 
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
+from tasks.shared.model_shape import ModelShape
 from tasks.shared.segmentation import Segmenter
 from tasks.shared.vocabulary_codec import ByteLevel, codec_of
 from tasks.shared.vocabulary_file import TokenizerFile, read_tokenizer_file, unfold
@@ -21,7 +22,6 @@ from tasks.tokenizer.config import Bpe, CharacterBpe, Extend
 from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
 from tasks.tokenizer.merge_loop import Words
-from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.recut import recut

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
+from tasks.shared.model_shape import ModelShape
 from tasks.shared.vocabulary_record import Vocabulary
-from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.pretokens import PretokenCounter
 from tasks.tokenizer.residue import ids_of_bytes, prefix_token_counts
 from tasks.tokenizer.vocabulary_size import SizeChoice, choose_size

@@ -23,7 +23,7 @@ from tasks.tokenizer.config import (
 from tasks.tokenizer.sampling import take_evenly
 
 if TYPE_CHECKING:
-    from tasks.tokenizer.model_shape import ModelShape
+    from tasks.shared.model_shape import ModelShape
     from tasks.tokenizer.pretoken_counts import PretokenCounts
     from tasks.tokenizer.word_rule import WordRule
 
@@ -127,7 +127,7 @@ def _shape(model: Path) -> ModelShape | None:
     """Sizes of the model; ``None`` where what a token costs cannot be told from its config."""
     from transformers import AutoConfig
 
-    from tasks.tokenizer.model_shape import ModelShapeError, model_shape
+    from tasks.shared.model_shape import ModelShapeError, model_shape
 
     config = AutoConfig.from_pretrained(model, local_files_only=True).get_text_config()
     try:

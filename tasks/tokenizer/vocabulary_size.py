@@ -21,7 +21,7 @@ import pyarrow as pa
 from jaxtyping import Float64, Int64
 
 from tasks.shared.errors import InputError
-from tasks.tokenizer.model_shape import ModelShape
+from tasks.shared.model_shape import ModelShape
 
 
 class SizesError(InputError):

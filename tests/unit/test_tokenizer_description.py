@@ -9,13 +9,13 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
+from tasks.shared.model_shape import ModelShape
 from tasks.shared.vocabulary import Segmenter, Vocabulary, read_vocabulary
 from tasks.shared.vocabulary_file import read_tokenizer_file
 from tasks.tokenizer.checks import check_extension, check_ids
 from tasks.tokenizer.config import Extend, ScaffoldBpe
 from tasks.tokenizer.description import describe_tokenizer
 from tasks.tokenizer.errors import BrokenTokenizerError
-from tasks.tokenizer.model_shape import ModelShape
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.sampling import take_evenly
 

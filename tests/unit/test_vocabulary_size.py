@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.tokenizer.model_shape import ModelShape, ModelShapeError, model_shape
+from tasks.shared.model_shape import ModelShape, ModelShapeError, model_shape
 from tasks.tokenizer.residue import prefix_token_counts
 from tasks.tokenizer.vocabulary_size import SizeChoice, SizesError, choose_size
 

@@ -1,0 +1,94 @@
+"""One comparison: a grid of tokenizers and initialisers, read from one YAML file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from flows.run_config import ControlConfig, RunConfig
+from tasks.corpus.config import CorpusConfig
+from tasks.embedding.config import EmbeddingConfig
+from tasks.evaluation.config import EvaluationConfig
+from tasks.model.config import ExportConfig, ModelConfig
+from tasks.pretraining.config import PretrainingConfig, TokensConfig
+from tasks.shared.config import StageConfig
+from tasks.tokenizer.config import PretokensConfig, TokenizerConfig
+
+
+class TokenizerChoice(StageConfig):
+    """One tokenizer of the grid."""
+
+    pretokens: PretokensConfig = PretokensConfig()
+    """How text is cut into words, which are counted once."""
+    tokenizer: TokenizerConfig
+    """How it is made."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way through the pipeline."""
+
+    tokenizer: str
+    initialiser: str
+    seed: int
+    run: RunConfig
+
+
+class CompareConfig(StageConfig):
+    """Everything that decides what a comparison writes."""
+
+    model: ModelConfig
+    """The pretrained model that all begin from."""
+    corpus: CorpusConfig
+    """The text they shall read well."""
+    tokenizers: dict[str, TokenizerChoice] = Field(min_length=1)
+    """By name; every one is tried with every initialiser."""
+    initialisers: dict[str, EmbeddingConfig] = Field(min_length=1)
+    """By name."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """Of training, and of initialisers that draw at random."""
+    tokens: TokensConfig = TokensConfig()
+    """The corpus as token ids."""
+    pretraining: PretrainingConfig | None = PretrainingConfig()
+    """How every model goes on learning; ``null`` compares the models as initialised alone."""
+    control: ControlConfig = ControlConfig()
+    """Rates of the controls, which are trained wherever the others are."""
+    export: ExportConfig = ExportConfig()
+    """In what form models are stored."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """What is measured on each."""
+
+    def cells(self, tokenizer: str) -> Iterator[Cell]:
+        """All ways with one tokenizer, initialisers in the order of the file."""
+        for name, embedding in self.initialisers.items():
+            for seed in self.seeds:
+                yield Cell(tokenizer, name, seed, self.run_of(tokenizer, embedding, seed))
+
+    def run_of(self, tokenizer: str, embedding: EmbeddingConfig, seed: int) -> RunConfig:
+        """The run that a cell stands for."""
+        choice = self.tokenizers[tokenizer]
+        return RunConfig(
+            model=self.model,
+            corpus=self.corpus,
+            pretokens=choice.pretokens,
+            tokenizer=choice.tokenizer,
+            tokens=self.tokens,
+            embedding=_seeded(embedding, seed),
+            pretraining=self.training(seed),
+            export=self.export,
+            evaluation=self.evaluation,
+        )
+
+    def training(self, seed: int) -> PretrainingConfig:
+        """The training of one seed."""
+        training = self.pretraining or PretrainingConfig()
+        return training.model_copy(update={"seed": seed})
+
+
+def _seeded(embedding: EmbeddingConfig, seed: int) -> EmbeddingConfig:
+    """The same with a seed, where the initialiser draws at random."""
+    method = embedding.initialiser
+    if "seed" not in type(method).model_fields:
+        return embedding
+    seeded = method.model_copy(update={"seed": seed})
+    return embedding.model_copy(update={"initialiser": seeded})
