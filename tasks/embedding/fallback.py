@@ -42,23 +42,28 @@ def choose_steps(
     """
     found = dict(zip(plan.needed.tolist(), found_K.tolist(), strict=True))
     has_pieces_W = plan.pieces.lengths > 0
-    steps: list[Step] = []
-    lost: list[int] = []
+    steps: list[Step | None] = []
     for token, kind in enumerate(plan.kinds):
         if kind in _STEP_OF_KIND:
             steps.append(_STEP_OF_KIND[kind])
         elif found[token]:
             steps.append("made")
         else:
-            open_to = [s for s in chain if s != "mean_of_pieces" or has_pieces_W[token]]
-            step = open_to[0]
-            if step == "error":
-                lost.append(token)
-            else:
-                steps.append(step)
+            steps.append(_first_step(chain, has_pieces=bool(has_pieces_W[token])))
+    lost = [token for token, step in enumerate(steps) if step is None]
     if lost:
         _refuse(plan, target, method, lost)
-    return tuple(steps)
+    return tuple(step for step in steps if step is not None)
+
+
+def _first_step(chain: Sequence[FallbackStep], *, has_pieces: bool) -> Step | None:
+    """Take the first step that can serve a token; None is ``error``."""
+    for step in chain:
+        if step == "error":
+            return None
+        if step != "mean_of_pieces" or has_pieces:
+            return step
+    return None
 
 
 def _refuse(plan: RowPlan, target: Vocabulary, method: str, lost: list[int]) -> None:

@@ -75,11 +75,10 @@ def _own_head(
 ) -> HeadRows:
     """Head rows by the method itself; ``tied`` are those of the input, which a tied head takes."""
     old, seed = known.rows, choices.fallback_seed
-    after = [step for step in choices.fallback if step != "mean_of_pieces"]
-    nothing_K = np.zeros_like(made.found)
+    chain: tuple[FallbackStep, ...] = ("mean_of_pieces", choices.fallback[-1])
 
     def without_method() -> tuple[Step, ...]:
-        chain: list[FallbackStep] = ["mean_of_pieces", *after]
+        nothing_K = np.zeros_like(made.found)
         return choose_steps(known.plan, known.target, choices.method, nothing_K, chain)
 
     if made.head is not None:

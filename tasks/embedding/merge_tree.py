@@ -10,10 +10,10 @@ Dimensions: V = old vocabulary, W = new vocabulary, N = compositions.
 
 import numpy as np
 from jaxtyping import Int32
-from scipy.sparse import csr_array, eye_array, vstack
+from scipy.sparse import csr_array, vstack
 
 from tasks.embedding.merge_plan import plan_merges
-from tasks.embedding.row_weights import RowWeights
+from tasks.embedding.row_weights import RowWeights, spread
 from tasks.shared.errors import InputError
 
 
@@ -40,20 +40,22 @@ def merge_tree_weights(
             "them): use initialiser method mean_of_pieces."
         )
     plan = plan_merges(n_source, match_W, merges_M3)
-    # Row n of ``weights`` holds what node n is made of. Nodes of one depth are added at once, so
+    # Row n of ``made`` holds what node n is made of. Nodes of one depth are added at once, so
     # rows stand in the order of their depth and ``row_of`` says where a node is.
-    weights = csr_array(eye_array(n_source, format="csr"))
+    ones = np.ones(n_source, np.float32)
+    made = csr_array((ones, np.arange(n_source), np.arange(n_source + 1)))
     row_of = np.arange(n_source + len(plan.depth))
     for depth in range(1, int(plan.depth.max(initial=0)) + 1):
         at = np.flatnonzero(plan.depth == depth)
-        halves = weights[row_of[plan.left[at]]] + weights[row_of[plan.right[at]]]
-        row_of[n_source + at] = weights.shape[0] + np.arange(len(at))
-        weights = vstack([weights, 0.5 * halves], format="csr")
-    reached_W = plan.node_of >= 0
-    chosen = weights[row_of[plan.node_of[reached_W]]]
+        halves = 0.5 * (made[row_of[plan.left[at]]] + made[row_of[plan.right[at]]])
+        row_of[n_source + at] = len(made.indptr) - 1 + np.arange(len(at))
+        made = csr_array(vstack([made, halves]))
+    reached = np.flatnonzero(plan.node_of >= 0)
+    chosen = csr_array(made[row_of[plan.node_of[reached]]])
     chosen.sort_indices()
-    offsets = np.zeros(len(match_W) + 1, np.int64)
-    lengths_W = np.zeros(len(match_W), np.int64)
-    lengths_W[reached_W] = np.diff(chosen.indptr)
-    np.cumsum(lengths_W, out=offsets[1:])
-    return RowWeights(chosen.indices.astype(np.int32), chosen.data.astype(np.float32), offsets)
+    weights = RowWeights(
+        chosen.indices.astype(np.int32),
+        chosen.data.astype(np.float32),
+        chosen.indptr.astype(np.int64),
+    )
+    return spread(len(match_W), [(reached, weights)])
