@@ -13,7 +13,7 @@ from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
-from tasks.tokenizer.task import count_pretokens, train_tokenizer
+from tasks.tokenizer.task import count_pretokens, lock_tokenizer_files, train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ def adapt(run: RunConfig) -> Adapted:
 
 
 def new_tokenizer(run: RunConfig, source: Artifact, corpus: Artifact) -> Artifact:
-    """Count the corpus's words and learn a vocabulary from them."""
+    """Count the corpus's words and learn a vocabulary from them, or take one from outside."""
     pretokens = [count_pretokens(words, source, corpus) for words in run.counted_words()]
-    return train_tokenizer(run.tokenizer, source, corpus, *pretokens)
+    outside = [lock_tokenizer_files(files) for files in run.outside_files()]
+    return train_tokenizer(run.tokenizer, source, corpus, *pretokens, *outside)
 
 
 def initialise(

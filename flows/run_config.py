@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tasks.corpus.config import CorpusConfig
 from tasks.embedding.config import EmbeddingConfig
@@ -13,7 +13,14 @@ from tasks.model.config import ExportConfig, ModelConfig
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.shared.config import StageConfig
 from tasks.shared.errors import InputError
-from tasks.tokenizer.config import PretokensConfig, SuperwordBpe, TokenizerConfig
+from tasks.tokenizer.config import (
+    OutsideFiles,
+    PretokensConfig,
+    Pretrained,
+    SuperwordBpe,
+    TokenizerConfig,
+    outside_files,
+)
 
 
 class RunConfigError(InputError):
@@ -73,8 +80,24 @@ class RunConfig(StageConfig):
 
     def counted_words(self) -> tuple[PretokensConfig, ...]:
         """The cuts of the text that the tokenizer is learnt from, in the order it takes them."""
+        if isinstance(self.tokenizer, Pretrained):
+            return ()
         more = (self.tokenizer.stretches,) if isinstance(self.tokenizer, SuperwordBpe) else ()
         return (self.pretokens, *more)
+
+    def outside_files(self) -> tuple[OutsideFiles, ...]:
+        """What the tokenizer is made of that lies outside, if anything."""
+        files = outside_files(self.tokenizer)
+        return () if files is None else (files,)
+
+    @model_validator(mode="after")
+    def _counts_words_for_something(self) -> "RunConfig":
+        if isinstance(self.tokenizer, Pretrained) and "pretokens" in self.model_fields_set:
+            raise ValueError(
+                "pretokens is given, but a pretrained tokenizer is learnt from no words; leave "
+                "pretokens out"
+            )
+        return self
 
 
 class _EachKeyOnce(yaml.SafeLoader):

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from infra.downloads import download_folder
-from infra.errors import CorruptFileError
+from infra.errors import CorruptFileError, StoreError
 from infra.hub import hub_snapshot
 from infra.keys import canonical_json, file_sha256
 from infra.object_store import store_at
@@ -19,9 +19,15 @@ from infra.wheels import fetch_wheel
 
 
 def sha256_of(uri: str) -> tuple[str, int]:
-    """Sha256 and size of a local or ``s3://`` file, remembered by address, size and stamp."""
+    """Sha256 and size of a local or ``s3://`` file, remembered by address, size and stamp.
+
+    Raises:
+        StoreError: nothing is there.
+    """
     root, _, name = uri.rpartition("/")
     store = store_at(root)
+    if not store.exists(name):
+        raise StoreError(f"{uri} does not exist; check the path.")
     if store.is_local:
         status = Path(uri).stat()
         n_bytes, stamp = status.st_size, str(status.st_mtime_ns)
@@ -66,7 +72,7 @@ def fetch(uri: str, sha256: str) -> Path:
         return kept
     raise CorruptFileError(
         f"{uri} no longer has the content that was locked (sha256 {sha256[:16]}...); put the file "
-        "back, or look again with --force model_lock."
+        "back, or look again with --force model_lock (of a tokenizer's files: tokenizer_lock)."
     )
 
 

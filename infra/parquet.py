@@ -77,6 +77,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return pq.read_table(path, columns=list(columns) if columns is not None else None)
 
 
+def count_rows(path: Path) -> int:
+    """How many rows a table has, from its file's footer."""
+    with _Named(path):
+        return pq.read_metadata(path).num_rows
+
+
 def iter_batches(
     paths: Iterable[Path], columns: Sequence[str] | None = None, batch_rows: int = 4096
 ) -> Iterator[pa.RecordBatch]:

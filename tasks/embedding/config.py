@@ -1,6 +1,6 @@
 """Choices of the embedding stage."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,6 +31,8 @@ class EmbeddingConfig(StageConfig):
     """Strengths of the head rule ``prefix_prior``, where the initialiser's head is made by it."""
     special_tokens: dict[str, str] = Field(default_factory=dict)
     """New special token -> old special token whose rows it takes, beyond role and equal text."""
+    tool_tokens: Literal["description", "name"] = "description"
+    """Whose words a tool token's rows are the mean of, where the source has no such token."""
     fallback: tuple[FallbackStep, ...] = Field(default=("error",), min_length=1)
     """What to try in turn for a token that the initialiser has nothing for: the mean of its old
     pieces, a draw from the old rows' normal distribution, the mean of all old rows, or stop."""

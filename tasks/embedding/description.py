@@ -27,18 +27,20 @@ def describe(
         BadRowsError: a row is not finite, or a made row is zero.
     """
     step_W = np.array(rows.steps)
-    copied_W, unassigned_W = step_W == "kept", plan.are("unassigned")
+    copied_W = step_W == "kept"
     new_W = (step_W == "made") | plan.are("new")
-    fell_back = Counter(step_W[~copied_W & ~unassigned_W & (step_W != "made")].tolist())
+    fell_back = Counter(step_W[plan.are("new", "uncovered") & (step_W != "made")].tolist())
     check_rows("input", rows.input, ~copied_W)
     twins = find_duplicates(rows.input, rows.input_origins, new_W)
     summary: dict[str, int | float | str | bool | None] = {
         "n_rows": len(rows.input),
         "n_copied": int(copied_W.sum()),
         "n_initialised": int((step_W == "made").sum()),
+        "n_tool_text": int(plan.are("tool_text").sum()),
+        "n_reserved": int(plan.are("reserved").sum()),
         "n_fallback": fell_back.total(),
         **{f"n_fallback_{step}": n for step, n in sorted(fell_back.items())},
-        "n_unassigned": int(unassigned_W.sum()),
+        "n_unassigned": int(plan.are("unassigned").sum()),
         "tied": rows.head is None,
         "untied": old.tied and rows.head is not None,
         "n_equal_rows": twins.explained,

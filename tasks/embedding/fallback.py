@@ -17,6 +17,8 @@ _STEP_OF_KIND: dict[Kind, Step] = {
     "copied": "kept",
     "special_role": "kept",
     "special_text": "kept",
+    "tool_text": "mean_of_pieces",
+    "reserved": "reserved",
     "unassigned": "mean",
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tasks.embedding.config_base import FallbackStep, HeadRule
+from tasks.embedding.extra_rows import with_reserved_rows
 from tasks.embedding.fallback import choose_steps
 from tasks.embedding.head_rule import HeadPrior, HeadRows, first_piece_head
 from tasks.embedding.known import Known
@@ -58,7 +59,8 @@ def initialise(
     own = _own_head(known, made, choices, steps, HeadRows(rows_WD, None, origins))
     match choices.head:
         case "same" if old.tied:
-            return NewRows(rows_WD, None, own.bias, steps, origins, None)
+            rows = NewRows(rows_WD, None, own.bias, steps, origins, None)
+            return with_reserved_rows(rows, known.plan)
         case "same" | "untied":
             head = own
         case "prefix_prior":
@@ -67,7 +69,8 @@ def initialise(
             head = first_piece_head(known, own, None)
     # Where the head is to part from the input, the two must not share their memory.
     head_WD = head.rows.copy() if head.rows is rows_WD else head.rows
-    return NewRows(rows_WD, head_WD, head.bias, steps, origins, head.origins)
+    rows = NewRows(rows_WD, head_WD, head.bias, steps, origins, head.origins)
+    return with_reserved_rows(rows, known.plan)
 
 
 def _own_head(
@@ -118,7 +121,7 @@ def _fill(
     rows_WC[pieces] = uniform_weights(plan.pieces.select(pieces)).rows(source_VC)
     rng = np.random.default_rng([seed, part])
     rows_WC[drawn] = normal_rows(source_VC, int(drawn.sum()), rng)
-    rows_WC[step_W == "mean"] = mean_rows(source_VC, 1)
+    rows_WC[(step_W == "mean") | (step_W == "reserved")] = mean_rows(source_VC, 1)
     return rows_WC
 
 
@@ -147,6 +150,10 @@ def _explain(known: Known, token: int, step: Step, method: str, note: str) -> tu
         return kind, f"{known.target.token_text[token]} takes {old}"
     if step == "kept":
         return "copied", ""
+    if kind == "tool_text":
+        return kind, "mean of the pieces of what the tool is for"
+    if kind == "reserved":
+        return kind, "mean of all other new rows"
     if kind == "unassigned":
         return "fallback", f"no token has this id; {_IN_WORDS[step]}"
     if kind == "uncovered":

@@ -30,12 +30,12 @@ class Known:
     @property
     def source_merges(self) -> Int32[np.ndarray, "M 3"]:
         """Left, right and result id of each merge of the source tokenizer, by rank."""
-        return np.array(self.source.merges, np.int32).reshape(-1, 3)
+        return np.array(self.source.merges_of_rows(), np.int32).reshape(-1, 3)
 
     @property
     def target_merges(self) -> Int32[np.ndarray, "M 3"]:
         """The same of the new tokenizer."""
-        return np.array(self.target.merges, np.int32).reshape(-1, 3)
+        return np.array(self.target.merges_of_rows(), np.int32).reshape(-1, 3)
 
     @property
     def source_bytes(self) -> Int64[np.ndarray, " V"]:

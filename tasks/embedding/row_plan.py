@@ -3,7 +3,7 @@
 Dimensions: W = new vocabulary, K = tokens that need rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +11,18 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
 from tasks.embedding.pieces import Pieces
-from tasks.shared.vocabulary import UncoverableTokenError, Vocabulary, match_ids
+from tasks.shared.vocabulary import NO_MATCH, UncoverableTokenError, Vocabulary, match_ids
 
-Kind = Literal["copied", "special_role", "special_text", "new", "uncovered", "unassigned"]
+Kind = Literal[
+    "copied",
+    "special_role",
+    "special_text",
+    "tool_text",
+    "reserved",
+    "new",
+    "uncovered",
+    "unassigned",
+]
 SegmentAll = Callable[[Sequence[bytes]], list[list[int]]]
 
 
@@ -26,7 +35,8 @@ class RowPlan:
     pieces: Pieces
     """The match alone, else the old segmentation; empty for what the source cannot spell."""
     kinds: tuple[Kind, ...]
-    """``uncovered``: a token without pieces. ``unassigned``: an id that no token uses."""
+    """``uncovered``: a token without pieces. ``unassigned``: an id that no token uses.
+    ``tool_text``: its pieces spell what a tool is for. ``reserved``: a name without a meaning."""
 
     def are(self, *kinds: Kind) -> Bool[np.ndarray, " W"]:
         """Mark the tokens of some kinds."""
@@ -48,6 +58,8 @@ def plan_rows(
     target: Vocabulary,
     segment_all: SegmentAll,
     special_tokens: Mapping[str, str],
+    tool_texts: Mapping[int, bytes] | None = None,
+    reserved: Collection[int] = (),
 ) -> RowPlan:
     """Match what can be matched and cut the rest into old pieces.
 
@@ -56,18 +68,31 @@ def plan_rows(
         target: vocabulary that needs rows.
         segment_all: cuts byte strings into ids of ``source``.
         special_tokens: old special token by new special token, before role and text.
+        tool_texts: what tools are for, by the ids of their tokens; a tool token that the source
+            has too is that one.
+        reserved: new ids without a meaning; of the source's tokens they are only those that
+            ``special_tokens`` names.
     """
+    tool_texts = tool_texts or {}
     match_W = match_ids(source, target, special_tokens)
-    new_ids = [i for i, b in enumerate(target.token_bytes) if b is not None and match_W[i] < 0]
-    cut = _segment(segment_all, [target.token_bytes[i] or b"" for i in new_ids])
+    unnamed = [i for i in reserved if target.token_text[i] not in special_tokens]
+    match_W[unnamed] = NO_MATCH
+    texts = {i: b for i, b in enumerate(target.token_bytes) if b is not None} | dict(tool_texts)
+    new_ids = [i for i in texts if match_W[i] < 0]
+    cut = _segment(segment_all, [texts[i] for i in new_ids])
     pieces = [[old] if old >= 0 else [] for old in match_W.tolist()]
     for token, ids in zip(new_ids, cut, strict=True):
         pieces[token] = ids
-    kinds: tuple[Kind, ...] = tuple(
+    kinds: list[Kind] = [
         _kind(source, target, token, old, pieces[token])
         for token, old in enumerate(match_W.tolist())
-    )
-    return RowPlan(match_W, Pieces.from_lists(pieces), kinds)
+    ]
+    for token in unnamed:
+        kinds[token] = "reserved"
+    for token in tool_texts:
+        if match_W[token] < 0 and pieces[token]:
+            kinds[token] = "tool_text"
+    return RowPlan(match_W, Pieces.from_lists(pieces), tuple(kinds))
 
 
 def _segment(segment_all: SegmentAll, tokens: list[bytes]) -> list[list[int]]:

@@ -11,8 +11,8 @@ from jaxtyping import Float32
 
 from tasks.embedding.row_weights import RowWeights
 
-Step = Literal["kept", "made", "mean_of_pieces", "normal", "mean"]
-"""An old row kept, a row the initialiser made, or a fallback."""
+Step = Literal["kept", "made", "mean_of_pieces", "normal", "mean", "reserved"]
+"""An old row kept, a row the initialiser made, a rule of its own, or a fallback."""
 
 
 @dataclass(frozen=True)

@@ -33,16 +33,26 @@ def initialise_embeddings(
     corpus: Artifact,
 ) -> Summary:
     """Read old rows, make rows for every new token, write them and where each comes from."""
+    from tasks.embedding.extra_rows import tool_texts
     from tasks.embedding.initialise import Choices, initialise
     from tasks.embedding.known import Known
     from tasks.embedding.row_plan import plan_rows
     from tasks.embedding.worker import Readers
+    from tasks.shared.extra_tokens import read_extra_tokens
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import Segmenter, read_vocabulary
 
     model_folder, tokenizer_folder = open_artifact(model), open_artifact(tokenizer)
     source, target = read_vocabulary(model_folder), read_vocabulary(tokenizer_folder)
-    plan = plan_rows(source, target, Segmenter(model_folder).segment_all, config.special_tokens)
+    extra = read_extra_tokens(tokenizer_folder)
+    plan = plan_rows(
+        source,
+        target,
+        Segmenter(model_folder).segment_all,
+        config.special_tokens,
+        tool_texts(extra.tools, config.tool_tokens),
+        extra.reserved,
+    )
     names = find_row_names(model_folder)
     known = Known(_read_rows(model_folder, names), plan, source, target)
     readers = Readers(attempt, model_folder, tokens, corpus)

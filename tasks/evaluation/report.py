@@ -51,6 +51,10 @@ class Story:
     """All arms compared."""
     made: Sequence[Made]
     """Every artifact that the measures rest on, inputs first."""
+    dropped: pa.Table | None = None
+    """Old tokens that made room for new ones."""
+    other_sizes: pa.Table | None = None
+    """Other vocabularies of the same run."""
 
 
 def make_page(config: ReportConfig, story: Story) -> Page:
@@ -124,6 +128,8 @@ def _tokenizer(config: ReportConfig, story: Story) -> TokenizerSection:
         _paragraph(config, story),
         config.n_tokens_listed,
         story.sizes,
+        story.dropped,
+        story.other_sizes,
     )
 
 

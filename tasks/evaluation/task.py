@@ -162,6 +162,10 @@ def write_report(
             {name: [one.model_dump() for one in made] for name, made in ends.items()},
             _manifest_at,
         ),
+        dropped=_table(tokenizer, "dropped") if tokenizer.summary.get("n_dropped") else None,
+        other_sizes=(
+            _table(tokenizer, "other_sizes") if tokenizer.summary.get("n_other_sizes") else None
+        ),
     )
     write_table(attempt.folder / "metrics.parquet", metrics)
     page = render(make_page(config, story))

@@ -66,6 +66,10 @@ class TokenizerSection:
         unreachable: the first new-vocabulary tokens that no text has.
         n_unreachable: how many there are.
         tokenised: name of the tokenizer and the pieces of one and the same paragraph.
+        dropped: old tokens that made room for new ones, with how often the training text had
+            them, the most frequent first.
+        n_dropped: how many there are.
+        other_sizes: size, bytes a token and folder of other vocabularies of the same run.
     """
 
     lines: Sequence[MetricLine]
@@ -76,6 +80,9 @@ class TokenizerSection:
     unreachable: Sequence[ListedToken]
     n_unreachable: int
     tokenised: Sequence[tuple[str, Sequence[str]]]
+    dropped: Sequence[ListedToken]
+    n_dropped: int
+    other_sizes: Sequence[tuple[str, str, str]]
 
 
 def make_section(
@@ -87,6 +94,8 @@ def make_section(
     paragraph: str,
     n_listed: int,
     sizes: SizesShown | None = None,
+    dropped: pa.Table | None = None,
+    other_sizes: pa.Table | None = None,
 ) -> TokenizerSection:
     """Choose what the section shows.
 
@@ -99,6 +108,8 @@ def make_section(
         paragraph: a text to show as both cut it.
         n_listed: length of each list.
         sizes: costs by size of the vocabulary, where they could be reckoned.
+        dropped: ``dropped.parquet``, where old tokens made room.
+        other_sizes: ``other_sizes.parquet``, where other sizes were written.
     """
     named = (("Old tokenizer", source), ("New tokenizer", target))
     old_lengths, new_lengths = (_lengths(vocabulary) for _, (vocabulary, _) in named)
@@ -122,7 +133,28 @@ def make_section(
             (name, pieces_of_text(voc, tokenizer.encode(paragraph, add_special_tokens=False).ids))
             for name, (voc, tokenizer) in named
         ],
+        dropped=[] if dropped is None else _dropped(source[0], dropped, n_listed),
+        n_dropped=0 if dropped is None else dropped.num_rows,
+        other_sizes=[] if other_sizes is None else _other_sizes(other_sizes),
     )
+
+
+def _dropped(source: Vocabulary, dropped: pa.Table, n_listed: int) -> list[ListedToken]:
+    counts = dropped["count"].to_numpy()
+    order = np.argsort(-counts, kind="stable")[:n_listed]
+    ids = dropped["id"].to_numpy()
+    return [_listed(source, int(ids[row]), f"{counts[row]:,}") for row in order]
+
+
+def _other_sizes(table: pa.Table) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"{row['vocabulary_size']:,}",
+            "" if row["bytes_per_token"] is None else f"{row['bytes_per_token']:.2f}",
+            row["folder"],
+        )
+        for row in table.to_pylist()
+    ]
 
 
 def _longest(vocabulary: Vocabulary, n_listed: int) -> list[ListedToken]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from tasks.model.gguf_file import GgufFile, read_gguf
-from tasks.model.gguf_tokenizer import ImportedTokenizer, build_tokenizer
 from tasks.model.gguf_weights import read_config, unpacked_tensors
 from tasks.model.tokenizer_files import write_json, write_tokenizer
+from tasks.shared.gguf_file import GgufFile, read_gguf
+from tasks.shared.gguf_tokenizer import ImportedTokenizer, build_tokenizer
 
 _UNQUANTISED = ("F64", "F32", "F16", "BF16")
 

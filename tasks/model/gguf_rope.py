@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tasks.model.gguf_file import GgufFile, UnsupportedGgufError, unpack
+from tasks.shared.gguf_file import GgufFile, UnsupportedGgufError, unpack
 
 ROPE_FACTORS_NAME = "rope_freqs.weight"
 

@@ -20,8 +20,8 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from tasks.model.gguf_file import GgufFile, GgufFileError, UnsupportedGgufError, unpack
 from tasks.model.gguf_rope import ROPE_FACTORS_NAME, rope_scaling_of
+from tasks.shared.gguf_file import GgufFile, GgufFileError, UnsupportedGgufError, unpack
 
 SUPPORTED_ARCHITECTURES = (
     "gemma2",

@@ -1,10 +1,8 @@
 """Where a model comes from and under which terms: ``origin.json`` beside its weights."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from tasks.model.tokenizer_files import write_json
@@ -42,30 +40,3 @@ def read_origin(folder: Path) -> Origin:
 def short_name(source: str, sha256: str) -> str:
     """A file for people: its name and the head of its hash."""
     return f"{source} (sha256 {sha256[:_NAMES_SHOWN]})"
-
-
-LOCK_SCHEMA = pa.schema(
-    [
-        ("source", pa.string()),
-        ("format", pa.string()),
-        ("sha256", pa.string()),
-        ("n_bytes", pa.int64()),
-        ("name", pa.string()),
-        ("version", pa.string()),
-    ]
-)
-"""One row a file: what the model is made of. For packages and Hub: name and version or commit."""
-
-ORIGINS_SCHEMA = pa.schema([("sha256", pa.string()), ("uri", pa.string())])
-"""Where each file was found; a matter of this machine, hence outside the digest."""
-
-
-def lock_tables(rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, pa.Table]:
-    """The lock and the places, sorted by source."""
-    ordered = sorted(rows, key=lambda row: str(row["source"]))
-    lock = [{key: row.get(key) for key in LOCK_SCHEMA.names} for row in ordered]
-    places = [{key: row[key] for key in ORIGINS_SCHEMA.names} for row in ordered]
-    return (
-        pa.Table.from_pylist(lock, schema=LOCK_SCHEMA),
-        pa.Table.from_pylist(places, schema=ORIGINS_SCHEMA),
-    )

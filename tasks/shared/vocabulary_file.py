@@ -8,13 +8,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from tasks.shared.errors import InputError
 
 Json = dict[str, Any]
 
-_ROLE_FIELDS = ("bos", "eos", "pad", "unk", "sep", "cls", "mask")
+NamedRole = Literal["bos", "eos", "pad", "unk", "sep", "cls", "mask"]
+"""Roles for which ``tokenizer_config.json`` has a field."""
+
+_ROLE_FIELDS = get_args(NamedRole)
 
 
 class TokenizerFileError(InputError):
@@ -108,11 +111,28 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
     tokenizer = read_json(folder / "tokenizer.json")
     if "vocab" not in (tokenizer.get("model") or {}):
         raise TokenizerFileError(f"{folder / 'tokenizer.json'} has no model.vocab; save it again.")
+    return tokenizer_file_of(folder, tokenizer)
+
+
+def tokenizer_file_of(folder: Path, tokenizer: Json) -> TokenizerFile:
+    """A tokenizer from whatever form, with what the small files in a folder say beside it.
+
+    Args:
+        folder: where ``tokenizer_config.json`` and ``special_tokens_map.json`` stand, if any.
+        tokenizer: as ``tokenizer.json`` has it.
+    """
+    named: dict[str, str] = {}
+    for roles in roles_by_file(folder).values():
+        named |= roles
     config_path = folder / "tokenizer_config.json"
     config = read_json(config_path) if config_path.exists() else {}
-    map_path = folder / "special_tokens_map.json"
-    named = read_json(map_path) if map_path.exists() else {}
-    return TokenizerFile(folder, tokenizer, _added(tokenizer, config), _named({**named, **config}))
+    return TokenizerFile(folder, tokenizer, _added(tokenizer, config), named)
+
+
+def roles_by_file(folder: Path) -> dict[str, dict[str, str]]:
+    """The token text for each role by the file that names it, the deciding file last."""
+    names = ("special_tokens_map.json", "tokenizer_config.json")
+    return {name: _named(read_json(folder / name)) for name in names if (folder / name).exists()}
 
 
 def _added(tokenizer: Json, config: Json) -> tuple[tuple[int, str, bool], ...]:

@@ -14,16 +14,21 @@ from tasks.tokenizer.merge_loop import Learnt, Limits, Words, learn_merges
 from tasks.tokenizer.pretoken_counts import PretokenCounts
 
 
-def check_size(vocabulary_size: int, n_special: int) -> None:
+def check_size(size: int, n_special: int, field: str = "vocabulary_size") -> None:
     """Refuse a vocabulary without room for what every vocabulary holds.
+
+    Args:
+        size: tokens in all.
+        n_special: special tokens among them.
+        field: of the config, where the size comes from.
 
     Raises:
         VocabularyTooSmallError: it names both numbers.
     """
     n_least = len(BYTES_IN_ORDER) + n_special
-    if vocabulary_size < n_least:
+    if size < n_least:
         raise VocabularyTooSmallError(
-            f"vocabulary_size={vocabulary_size} is below {n_least}, the 256 bytes and "
+            f"{field}={size} is below {n_least}, the 256 bytes and "
             f"{n_special} special tokens that every vocabulary holds; raise it."
         )
 
@@ -34,6 +39,7 @@ def learn_vocabulary(
     n_special: int,
     *,
     scaffold: bool,
+    field: str = "vocabulary_size",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Learnt:
     """Learn merges over bytes.
@@ -43,17 +49,18 @@ def learn_vocabulary(
         limits: ``n_tokens`` is the whole vocabulary: special tokens, bytes, merges.
         n_special: special tokens that the vocabulary will hold.
         scaffold: Scaffold-BPE; tokens that it takes out do not count.
+        field: of the config, where the size comes from.
         progress: called with tokens and those wanted.
 
     Raises:
         VocabularyTooSmallError: no room for the bytes and special tokens.
         CorpusTooSmallError: the text does not hold so many pairs.
     """
-    check_size(limits.n_tokens, n_special)
+    check_size(limits.n_tokens, n_special, field)
     own = limits.with_tokens(limits.n_tokens - n_special)
     words = words_of_bytes(counts)
     learnt = learn_merges(words, BYTES_IN_ORDER, own, scaffold=scaffold, progress=progress)
-    check_found(learnt.n_visible() + n_special, limits, "vocabulary_size")
+    check_found(learnt.n_visible() + n_special, limits, field)
     return learnt
 
 

@@ -4,6 +4,7 @@ A special token is kept if it does something: it has a role, the chat template w
 post-processor adds it. Reserved and unused ones stay behind.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.shared.vocabulary_file import Json, TokenizerFile, unfold
@@ -34,33 +35,67 @@ def tokens_to_carry(source: TokenizerFile, chat_template: str) -> list[Json]:
     """
     vocabulary = vocabulary_of(source)
     with_role = {vocabulary.token_text[token_id] for token_id in vocabulary.roles.values()}
-    written = _template_tokens(source.tokenizer.get("post_processor"))
-    flags = {token["content"]: token for token in source.tokenizer.get("added_tokens") or []}
-    ids = {**{content: i for i, content, _ in source.added}, **vocabulary.special_ids}
-    kept = [
-        content
-        for content in sorted(ids, key=ids.__getitem__)
+    written = tokens_put_around(source.tokenizer.get("post_processor"))
+    return [
+        added_entry(source, content, token_id)
+        for content, token_id in added_ids(source).items()
         if content in with_role or content in written or content in chat_template
     ]
-    return [flags.get(content) or _entry(content, ids[content]) for content in kept]
 
 
-def carry_post_processor(processor: Json | None, vocabulary: dict[str, int]) -> Json | None:
-    """Give a post-processor the new ids of the tokens that it adds."""
+def added_ids(file: TokenizerFile) -> dict[str, int]:
+    """Ids of the special and added tokens by text, in the order of ids."""
+    ids = {content: i for i, content, _ in file.added} | dict(vocabulary_of(file).special_ids)
+    return dict(sorted(ids.items(), key=lambda item: item[1]))
+
+
+def added_entry(file: TokenizerFile, content: str, token_id: int) -> Json:
+    """The entry of a token in ``added_tokens``, with its flags, under an id."""
+    flags = {token["content"]: token for token in file.tokenizer.get("added_tokens") or []}
+    return {**(flags.get(content) or _entry(content, token_id)), "id": token_id}
+
+
+def tokens_put_around(processor: Json | None) -> set[str]:
+    """Texts of the tokens that a post-processor adds."""
+    found: set[str] = set()
+    for part in unfold(processor):
+        for token in part.get("special_tokens", {}).values():
+            found.update(token["tokens"])
+        found.update(part[name][0] for name in ("sep", "cls") if name in part)
+    return found
+
+
+def carry_post_processor(
+    processor: Json | None, vocabulary: Mapping[str, int], texts: Mapping[str, str] | None = None
+) -> Json | None:
+    """Give a post-processor the new ids of the tokens that it adds.
+
+    Args:
+        processor: the source's.
+        vocabulary: new ids by text.
+        texts: new text by the source's text, for tokens that are written otherwise.
+    """
     if processor is None:
         return None
+    named = texts or {}
+
+    def new(text: str) -> str:
+        return named.get(text, text)
+
     kind = processor.get("type")
     if kind == "Sequence":
-        members = [carry_post_processor(p, vocabulary) for p in processor["processors"]]
+        members = [carry_post_processor(p, vocabulary, texts) for p in processor["processors"]]
         return {**processor, "processors": members}
     if kind in ("BertProcessing", "RobertaProcessing"):
-        pairs = {
-            name: [processor[name][0], vocabulary[processor[name][0]]] for name in ("sep", "cls")
-        }
-        return {**processor, **pairs}
+        own = {name: new(processor[name][0]) for name in ("sep", "cls")}
+        return {**processor, **{name: [text, vocabulary[text]] for name, text in own.items()}}
     if kind == "TemplateProcessing":
         tokens = {
-            name: {**token, "ids": [vocabulary[text] for text in token["tokens"]]}
+            name: {
+                **token,
+                "ids": [vocabulary[new(text)] for text in token["tokens"]],
+                "tokens": [new(text) for text in token["tokens"]],
+            }
             for name, token in processor["special_tokens"].items()
         }
         return {**processor, "special_tokens": tokens}
@@ -97,15 +132,6 @@ def _only(tokens: Any, kept: set[str]) -> Any:
 
 def _content(token: Any) -> str:
     return str(token["content"] if isinstance(token, dict) else token)
-
-
-def _template_tokens(processor: Json | None) -> set[str]:
-    found: set[str] = set()
-    for part in unfold(processor):
-        for token in part.get("special_tokens", {}).values():
-            found.update(token["tokens"])
-        found.update(part[name][0] for name in ("sep", "cls") if name in part)
-    return found
 
 
 def _entry(content: str, token_id: int) -> Json:

@@ -83,18 +83,19 @@ def regex_cutter(pre_tokenizer: Json | None) -> Cutter | None:
     pattern = regex_of_split(parts[0])
     try:
         compiled = regex.compile(pattern or "(")
+        # A group around all of it makes split give the matches beside what is between them.
+        with_gaps = regex.compile(f"({pattern})")
     except regex.error:
         return None
     if compiled.groups:
         return None
-    _, words = load_parts(None, pre_tokenizer)
+    only_matches = parts[0]["behavior"] == "Removed"
 
     def cut(text: str) -> list[str]:
         pieces: list[str] = compiled.findall(text)
-        if sum(map(len, pieces)) == len(text):
+        if only_matches or sum(map(len, pieces)) == len(text):
             return pieces
-        # Some text is between matches, and is a piece too.
-        return [text[start:end] for _, (start, end) in words.pre_tokenize_str(text)]
+        return [piece for piece in with_gaps.split(text) if piece]
 
     return Cutter(cut, str.encode)
 

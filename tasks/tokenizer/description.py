@@ -17,25 +17,29 @@ from tasks.shared.vocabulary_file import TokenizerFile, read_tokenizer_file, unf
 from tasks.shared.vocabulary_matching import NO_MATCH, match_ids
 from tasks.shared.vocabulary_reading import vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
-from tasks.tokenizer.checks import check_extension, check_ids
-from tasks.tokenizer.config import Bpe, CharacterBpe, Extend
+from tasks.tokenizer.checks import check_extension, check_ids, check_same_size
+from tasks.tokenizer.config import Bpe, CharacterBpe, Extend, SupertokenBpe
 from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
 from tasks.tokenizer.merge_loop import Words
-from tasks.tokenizer.pretoken_counts import PretokenCounts
+from tasks.tokenizer.other_sizes import other_sizes_table
 from tasks.tokenizer.reachability import find_reachable
-from tasks.tokenizer.recut import recut
+from tasks.tokenizer.recut import has_long_words, recut
 from tasks.tokenizer.residue import final_and_made, ids_of_bytes
 from tasks.tokenizer.size_sweep import Sweep, sweep_sizes
-from tasks.tokenizer.tables import TokenUse, counts_table, merges_table, vocabulary_table
+from tasks.tokenizer.tables import (
+    TokenUse,
+    counts_table,
+    dropped_table,
+    merges_table,
+    vocabulary_table,
+)
 from tasks.tokenizer.token_kinds import vocabulary_metrics
 from tasks.tokenizer.vocabulary_size import SizeChoice
 from tasks.tokenizer.word_rule import WordRule
 
 SUITE = "heldout"
 _RARE_BELOW = 10
-_LONG_WORD_BYTES = 512
-"""Above it, words are cut by the way whose time does not grow with the square of their length."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def describe_tokenizer(
     source: TokenizerFile,
     config: Config,
     trained: Trained,
-    counted_words: Counted,
+    counted_words: Counted | None,
     sample: Sequence[str],
     shape: ModelShape | None,
 ) -> Description:
@@ -62,7 +66,7 @@ def describe_tokenizer(
         source: the tokenizer it was made from.
         config: how it was made.
         trained: what the method said of it.
-        counted_words: what it was made from, cut as it cuts text.
+        counted_words: what it was made from, cut as it cuts text; ``None`` if it was not learnt.
         sample: held-out texts.
         shape: the model's sizes; ``None`` where costs cannot be reckoned with them.
 
@@ -74,7 +78,7 @@ def describe_tokenizer(
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     check_ids(tokenizer, new)
     if isinstance(config, Extend):
-        check_extension(old, new, config.n_new_tokens)
+        _check_extended(config, old, new, trained)
     source_ids_W = match_ids(old, new)
     reachable_W = find_reachable(tokenizer, Segmenter(folder), new, _sees_text_as_it_is(file))
     old_tokenizer = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
@@ -82,11 +86,19 @@ def describe_tokenizer(
         "source": count_tokens_of(old_tokenizer, old, sample),
         "new": count_tokens_of(tokenizer, new, sample),
     }
-    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counted_words.counts))
+    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counted_words))
     is_new_W = source_ids_W == NO_MATCH
     scaffolds = frozenset(trained.splits or ())
     tables = {
-        "vocabulary": vocabulary_table(new, source_ids_W, reachable_W, scaffolds, use),
+        "vocabulary": vocabulary_table(
+            new,
+            source_ids_W,
+            reachable_W,
+            scaffolds,
+            trained.extra,
+            use,
+            trained.terms.types,
+        ),
         "merges": merges_table(new),
         "metrics": pa.concat_tables(
             [
@@ -96,11 +108,19 @@ def describe_tokenizer(
         ),
         "source_counts": counts_table(counted["source"].counts),
     }
-    choice = _size_choice(
-        config, old, new, counted_words.rule, sample, counted["source"].n_tokens, shape
+    choice = (
+        None
+        if counted_words is None
+        else _size_choice(
+            config, old, new, counted_words.rule, sample, counted["source"].n_tokens, shape
+        )
     )
     if choice is not None:
         tables["sizes"] = choice.table
+    if trained.dropped:
+        tables["dropped"] = dropped_table(old, trained.dropped)
+    if trained.other_sizes:
+        tables["other_sizes"] = other_sizes_table(folder, trained.other_sizes, sample)
     n_bytes = sum(len(text.encode()) for text in sample)
     summary: dict[str, int | float | str | None] = {
         "vocabulary_size": len(new),
@@ -109,16 +129,29 @@ def describe_tokenizer(
         "bytes_per_token": _bytes_per_token(n_bytes, counted["new"]),
         "source_bytes_per_token": _bytes_per_token(n_bytes, counted["source"]),
         "n_scaffolds": len(scaffolds),
+        "n_tools": len(trained.extra.tools),
+        "n_reserved": len(trained.extra.reserved),
         "n_unreachable": int(np.sum(~reachable_W)),
         "n_unreachable_new": int(np.sum(~reachable_W & is_new_W)),
+        "n_dropped": len(trained.dropped),
+        "n_other_sizes": len(trained.other_sizes),
         "n_missing_bytes": _count_missing_bytes(new),
         "n_unwritten_words": trained.n_unwritten,
         "n_required_terms": len(trained.terms.required),
-        "n_preset_terms_left_out": trained.terms.n_left_out,
+        "n_terms_left_out": trained.terms.n_left_out,
         "recommended_size": None if choice is None else choice.recommended,
         "recommended_size_reason": None if choice is None else choice.reason,
     }
+    if trained.carried is not None:
+        summary["carried_from_source"] = ", ".join(trained.carried) or "none"
     return Description(tables, summary)
+
+
+def _check_extended(config: Extend, old: Vocabulary, new: Vocabulary, trained: Trained) -> None:
+    if config.keep_size:
+        check_same_size(old, new, config.n_new_tokens, trained.dropped, len(trained.extra))
+    else:
+        check_extension(old, new, config.n_new_tokens, len(trained.extra))
 
 
 def _size_choice(
@@ -131,7 +164,7 @@ def _size_choice(
     shape: ModelShape | None,
 ) -> SizeChoice | None:
     """Costs by size; ``None`` where smaller vocabularies are no prefixes, or nothing is known."""
-    if shape is None or not sample or not isinstance(config, (Extend, Bpe, CharacterBpe)):
+    if shape is None or not sample or not _has_prefixes(config):
         return None
     if not any(part.get("type") == "ByteLevel" for part in unfold(rule.pre_tokenizer)):
         return None
@@ -142,18 +175,26 @@ def _size_choice(
     return sweep_sizes(sweep, rule, sample, n_source_tokens, shape)
 
 
+def _has_prefixes(config: Config) -> bool:
+    """Whether the first merges are a smaller vocabulary of the same kind."""
+    if isinstance(config, Extend):
+        return not config.keep_size
+    return isinstance(config, (Bpe, SupertokenBpe, CharacterBpe))
+
+
 def _left_and_made(
-    file: TokenizerFile, vocabulary: Vocabulary, counts: PretokenCounts
+    file: TokenizerFile, vocabulary: Vocabulary, words: Counted | None
 ) -> tuple[Int64[np.ndarray, " W"], Int64[np.ndarray, " W"]]:
     """How often the words leave each token, and how often it is there on the way."""
-    if not isinstance(codec_of(file), ByteLevel):
+    if words is None or not isinstance(codec_of(file), ByteLevel):
         nothing = np.zeros(len(vocabulary), np.int64)
         return nothing, nothing
+    counts = words.counts
     merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
     ids = ids_of_bytes(vocabulary)[counts.data]
-    if len(ids) and np.diff(counts.starts).max() > _LONG_WORD_BYTES and ids.min() >= 0:
-        words = Words(ids, counts.starts, counts.counts)
-        cut = recut(words, merges_M3, len(vocabulary))
+    of_bytes = Words(ids, counts.starts, counts.counts)
+    if has_long_words(of_bytes):
+        cut = recut(of_bytes, merges_M3, len(vocabulary))
         there = np.bincount(
             ids, np.repeat(counts.counts, np.diff(counts.starts)), minlength=len(vocabulary)
         )

@@ -36,11 +36,13 @@ class Extended:
         learnt: tokens by id, and the merges of the extension alone.
         n_unwritten: occurrences of pre-tokens that the source has no pieces for; they are left
             out of the counts.
+        n_old: ids below are the source's.
     """
 
     tokenizer: Json
     learnt: Learnt
     n_unwritten: int
+    n_old: int
 
 
 def extend_tokenizer(
@@ -100,7 +102,7 @@ def extend_tokenizer(
         merges_M3 = np.array(vocabulary.merges, np.int32).reshape(-1, 3)
         learnt = require_terms(learnt, words, wanted.n_tokens, terms, cut, base_merges=merges_M3)
     _append(file.tokenizer, vocabulary, learnt)
-    return Extended(file.tokenizer, learnt, n_unwritten)
+    return Extended(file.tokenizer, learnt, n_unwritten, n_old)
 
 
 def _cutter(

@@ -61,6 +61,15 @@ class Prefixes:
             return None
         return Prefix(*self._columns_E4[np.flatnonzero(fits_E1)[-1]].tolist())
 
+    def shortest(self, n_visible: int) -> Prefix:
+        """The first with so many visible tokens, where a run of that size would have ended.
+
+        It is the whole run if there never were so many.
+        """
+        reached_E1 = self._is_end_E1 & (self._columns_E4[:, 3] >= n_visible)
+        ends = np.append(np.flatnonzero(reached_E1), len(reached_E1) - 1)
+        return Prefix(*self._columns_E4[ends[0]].tolist())
+
 
 def scaffolds_after(learnt: Learnt, prefix: Prefix) -> set[int]:
     """The tokens that are scaffolds at the end of a prefix."""

@@ -121,7 +121,7 @@ def merge_until(state, n_visible, max_merges, min_frequency, max_bytes, scaffold
     n = state.n
     n[STATUS] = REACHED
     while n[N_VISIBLE] < n_visible and n[N_MERGES] < max_merges:
-        state = _with_room(state)
+        state = with_room(state)
         heap, pairs = state.heap, state.pairs
         if not _settle_top(heap, state.slots, pairs, state.tokens, n):
             n[STATUS] = EXHAUSTED
@@ -142,7 +142,7 @@ def merge_until(state, n_visible, max_merges, min_frequency, max_bytes, scaffold
         if pairs[pair, VERDICT] == BLOCKED:
             pairs[pair, PAIR_COUNT] = 0
             continue
-        _merge(state, pair, max_bytes)
+        merge_pair(state, pair, max_bytes)
         if scaffold:
             _judge_children(state, key >> 32, key & 0xFFFFFFFF)
     return state
@@ -150,7 +150,7 @@ def merge_until(state, n_visible, max_merges, min_frequency, max_bytes, scaffold
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _with_room(state):
+def with_room(state):
     """The state with arrays that one merge cannot overflow."""
     n, n_tokens = state.n, state.n[N_TOKENS]
     slots, touched, token_slots = state.slots, state.touched, state.token_slots
@@ -194,7 +194,7 @@ def _settle_top(heap, slots, pairs, tokens, n):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _merge(state, pair, max_bytes):
+def merge_pair(state, pair, max_bytes):
     """Make a pair one token in every word."""
     pairs, tokens, n, slots = state.pairs, state.tokens, state.n, state.slots
     key = pairs[pair, KEY]

@@ -98,7 +98,7 @@ def learn_merges(
             highest left. ``n_tokens`` counts the others.
         progress: called now and then with visible tokens and those wanted.
     """
-    state = kernels.count_pairs(_start(words, base))
+    state = kernels.count_pairs(start_state(words, base))
     n = state.n
     while n[kernels.N_VISIBLE] < limits.n_tokens and n[kernels.N_MERGES] < limits.max_merges:
         most = min(limits.max_merges, int(n[kernels.N_MERGES]) + _MERGES_A_CALL)
@@ -120,7 +120,7 @@ def learn_merges(
     return _learnt(state)
 
 
-def _start(words: Words, base: Sequence[bytes]) -> kernels.State:
+def start_state(words: Words, base: Sequence[bytes]) -> kernels.State:
     """The state before the first pair is counted."""
     lengths_W = np.diff(words.starts)
     n_symbols, n_base = len(words.symbols), len(base)

@@ -11,12 +11,7 @@ import numpy as np
 from numba import njit
 
 from tasks.tokenizer.heap_kernels import heap_pop, heap_push, heap_replace_top
-from tasks.tokenizer.merge_kernels import (
-    N_HEAP,
-    PAIR_COUNT,
-    _merge,  # pyright: ignore[reportPrivateUsage]
-    _with_room,  # pyright: ignore[reportPrivateUsage]
-)
+from tasks.tokenizer.merge_kernels import N_HEAP, PAIR_COUNT, merge_pair, with_room
 from tasks.tokenizer.table_kernels import find_pair, grown
 
 _ANY_LENGTH = 1 << 40
@@ -40,7 +35,7 @@ def pairs_above(state, merges_T, least_T, most):
     listed_T = np.zeros(len(merges_T), np.int64)
     start = 0
     for step in range(len(merges_T)):
-        state = _with_room(state)
+        state = with_room(state)
         end = start + most
         keys_C, counts_C = grown(keys_C, end), grown(counts_C, end)
         listed_T[step] = _list_top(state, least_T[step], keys_C[start:end], counts_C[start:end])
@@ -62,7 +57,7 @@ def counts_along(state, merges_T, keys_C, starts_T1):
     """
     counts_C = np.zeros(len(keys_C), np.int64)
     for step in range(len(merges_T)):
-        state = _with_room(state)
+        state = with_room(state)
         for i in range(starts_T1[step], starts_T1[step + 1]):
             counts_C[i] = _count_of(state, keys_C[i])
         _force(state, merges_T[step])
@@ -81,7 +76,7 @@ def _count_of(state, key):
 def _force(state, key):
     """Merge a pair whatever its standing."""
     if _count_of(state, key) > 0:
-        _merge(state, find_pair(state.slots, key), _ANY_LENGTH)
+        merge_pair(state, find_pair(state.slots, key), _ANY_LENGTH)
 
 
 @njit(cache=True, nogil=True)

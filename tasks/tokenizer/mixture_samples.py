@@ -9,10 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from tasks.tokenizer.merge_kernels import State, count_pairs
-from tasks.tokenizer.merge_loop import (
-    Words,
-    _start,  # pyright: ignore[reportPrivateUsage]
-)
+from tasks.tokenizer.merge_loop import Words, start_state
 from tasks.tokenizer.mixture_kernels import counts_along, pairs_above
 
 _MILLION = 1e6
@@ -95,4 +92,4 @@ class Samples:
         return np.repeat(np.arange(len(listed_T)), listed_T), keys, counts_C / _UNITS * _MILLION
 
     def _state(self, words: Words) -> State:
-        return count_pairs(_start(words, self._tokens))
+        return count_pairs(start_state(words, self._tokens))

@@ -1,4 +1,4 @@
-"""Special tokens added at the end of a vocabulary: for tools, and reserved ones that fill it up.
+"""Special tokens added behind a learnt vocabulary: for tools, and reserved ones that fill it up.
 
 A row count that is a multiple of 64 or so makes matrices that run faster; reserved tokens say which
 rows are free, and leave room for special tokens to come. They are special, so that text never
@@ -7,9 +7,9 @@ holds them by accident as it would hold runs of spaces.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tasks.shared.errors import InputError
+from tasks.shared.extra_tokens import ExtraTokens, ToolToken
 from tasks.shared.vocabulary_file import Json
 
 
@@ -17,27 +17,36 @@ class AddedTokenError(InputError):
     """Special tokens cannot be added as asked."""
 
 
-@dataclass(frozen=True)
-class ToolToken:
-    """A special token by which a model calls a tool.
-
-    Attributes:
-        name: its text, such as ``<|search|>``.
-        description: what the tool does, for the stage that gives the token its row.
-    """
-
-    name: str
-    description: str
-
-
-def add_tool_tokens(
-    tokenizer: Json, tools: Sequence[ToolToken]
-) -> tuple[Json, dict[int, ToolToken]]:
-    """Add a special token for each tool behind all others.
+def add_extra_tokens(
+    tokenizer: Json, tools: Sequence[ToolToken], multiple: int, n_last: int = 0
+) -> tuple[Json, ExtraTokens]:
+    """Add a token for each tool, then reserved ones up to the next multiple of ids.
 
     Args:
         tokenizer: ``tokenizer.json``; it is not changed.
         tools: in the order of the new ids.
+        multiple: of the number of ids.
+        n_last: tokens that stay behind the new ones and so get higher ids: scaffolds, which are
+            no output of the tokenizer.
+
+    Raises:
+        AddedTokenError: a name is there twice, or a token already.
+    """
+    with_tools, by_id = add_tool_tokens(tokenizer, tools, n_last)
+    padded = pad_to_multiple(with_tools, multiple, n_last)
+    reserved = range(n_rows(with_tools) - n_last, n_rows(padded) - n_last)
+    return padded, ExtraTokens(by_id, reserved)
+
+
+def add_tool_tokens(
+    tokenizer: Json, tools: Sequence[ToolToken], n_last: int = 0
+) -> tuple[Json, dict[int, ToolToken]]:
+    """Add a special token for each tool.
+
+    Args:
+        tokenizer: ``tokenizer.json``; it is not changed.
+        tools: in the order of the new ids.
+        n_last: tokens that stay behind the new ones.
 
     Returns:
         The new ``tokenizer.json``, and the tools by id.
@@ -53,16 +62,17 @@ def add_tool_tokens(
             f"The tool tokens {wrong[:5]} are empty, there twice, or tokens already; give every "
             "tool a name of its own, such as <|search|>."
         )
-    start = n_rows(tokenizer)
-    return _with_special(tokenizer, names), dict(enumerate(tools, start))
+    start = n_rows(tokenizer) - n_last
+    return _with_special(tokenizer, names, n_last), dict(enumerate(tools, start))
 
 
-def pad_to_multiple(tokenizer: Json, multiple: int) -> Json:
+def pad_to_multiple(tokenizer: Json, multiple: int, n_last: int = 0) -> Json:
     """Add reserved special tokens up to the next multiple; none where it is one.
 
     Args:
         tokenizer: ``tokenizer.json``; it is not changed.
         multiple: of the number of rows.
+        n_last: tokens that stay behind the new ones.
 
     Raises:
         AddedTokenError: the multiple is below 1.
@@ -71,10 +81,10 @@ def pad_to_multiple(tokenizer: Json, multiple: int) -> Json:
         raise AddedTokenError(
             f"pad_to_multiple_of={multiple} must be 1 or more; 1 pads nothing, 64 is usual."
         )
-    return pad_to_size(tokenizer, -(-n_rows(tokenizer) // multiple) * multiple)
+    return pad_to_size(tokenizer, -(-n_rows(tokenizer) // multiple) * multiple, n_last)
 
 
-def pad_to_size(tokenizer: Json, size: int) -> Json:
+def pad_to_size(tokenizer: Json, size: int, n_last: int = 0) -> Json:
     """Add reserved special tokens ``<|reserved_0|>`` and so on up to a number of rows.
 
     Numbers that are taken already are passed over.
@@ -82,6 +92,7 @@ def pad_to_size(tokenizer: Json, size: int) -> Json:
     Args:
         tokenizer: ``tokenizer.json``; it is not changed.
         size: rows in the end.
+        n_last: tokens that stay behind the new ones.
 
     Raises:
         AddedTokenError: there are more rows already.
@@ -95,7 +106,7 @@ def pad_to_size(tokenizer: Json, size: int) -> Json:
     taken = _texts(tokenizer)
     numbered = (f"<|reserved_{number}|>" for number in range(n_missing + len(taken)))
     free = [text for text in numbered if text not in taken]
-    return _with_special(tokenizer, free[:n_missing])
+    return _with_special(tokenizer, free[:n_missing], n_last)
 
 
 def n_rows(tokenizer: Json) -> int:
@@ -112,10 +123,14 @@ def _texts(tokenizer: Json) -> dict[str, int]:
     return {**vocabulary, **{token["content"]: token["id"] for token in added}}
 
 
-def _with_special(tokenizer: Json, texts: Sequence[str]) -> Json:
-    """A copy with special tokens behind all others."""
-    start = n_rows(tokenizer)
+def _with_special(tokenizer: Json, texts: Sequence[str], n_last: int) -> Json:
+    """A copy with special tokens behind all others but the last ones, which move up."""
+    if not texts:
+        return tokenizer
+    start = n_rows(tokenizer) - n_last
     copy: Json = json.loads(json.dumps(tokenizer))
+    if n_last:
+        _move_up(copy, start, len(texts))
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     copy["added_tokens"] = (copy.get("added_tokens") or []) + [
         {"id": token_id, "content": text, **flags, "special": True}
@@ -128,3 +143,11 @@ def _with_special(tokenizer: Json, texts: Sequence[str]) -> Json:
         added = {token["content"]: token["id"] for token in copy["added_tokens"]}
         vocabulary.update(added)
     return copy
+
+
+def _move_up(tokenizer: Json, start: int, n_ids: int) -> None:
+    """Add to every id from ``start`` on, in a file whose model has them by text."""
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary.update({t: i + n_ids for t, i in vocabulary.items() if i >= start})
+    for token in tokenizer["added_tokens"]:
+        token["id"] += n_ids if token["id"] >= start else 0

@@ -18,12 +18,13 @@ _RULE_OF_LENGTHS: dict[tuple[int, ...], Digits] = {
     (3, 3, 1): "groups_of_3",
     (7,): "none",
 }
-_BYTE_LEVEL: Json = {
+BYTE_LEVEL: Json = {
     "type": "ByteLevel",
     "add_prefix_space": False,
     "trim_offsets": True,
     "use_regex": False,
 }
+"""Writes bytes as characters and cuts nothing."""
 
 
 def choose_pretokenizer(
@@ -57,10 +58,10 @@ def choose_pretokenizer(
     own: Json | None = source.get("pre_tokenizer")
     if regex is not None:
         check_regex(regex)
-        own = _sequence(_split(regex), _BYTE_LEVEL)
+        own = _sequence(_split(regex), BYTE_LEVEL)
     elif name != "source" and name != "custom":
         rule = rule_of_source(own) if digits == "source" else digits
-        return _sequence(_split(word_pattern(name, rule)), _BYTE_LEVEL)
+        return _sequence(_split(word_pattern(name, rule)), BYTE_LEVEL)
     if own is None or not any(part.get("type") == "ByteLevel" for part in unfold(own)):
         raise PretokenizerError(
             "pretokenizer: source needs a byte-level source tokenizer, and this one is not; "

@@ -9,6 +9,7 @@ import heapq
 import json
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,12 @@ class Pruned:
     dropped: list[int]
 
 
-def prune_to_source_size(tokenizer: Json, counts: Int64[np.ndarray, " T"], n_old: int) -> Pruned:
+def prune_to_source_size(
+    tokenizer: Json,
+    counts: Int64[np.ndarray, " T"],
+    n_old: int,
+    required: Collection[int] = (),
+) -> Pruned:
     """Drop as many old tokens as were added, the least used first, of equal ones the higher id.
 
     A token that no merge makes stays: bytes, single characters, byte fallbacks and whatever else
@@ -48,6 +54,7 @@ def prune_to_source_size(tokenizer: Json, counts: Int64[np.ndarray, " T"], n_old
         tokenizer: ``tokenizer.json`` of an extended BPE tokenizer; it is not changed.
         counts: occurrences of each id in text that the extended tokenizer cuts.
         n_old: ids below are the source's, from there on they are new.
+        required: ids that stay, however seldom they are used.
 
     Raises:
         TooFewLeavesError: it names both numbers.
@@ -62,14 +69,16 @@ def prune_to_source_size(tokenizer: Json, counts: Int64[np.ndarray, " T"], n_old
     may_go = {
         text: (int(counts[vocabulary[text]]), -vocabulary[text])
         for text in set(results) - stays
-        if vocabulary[text] < n_old and not _BYTE_FALLBACK.fullmatch(text)
+        if vocabulary[text] < n_old
+        and vocabulary[text] not in required
+        and not _BYTE_FALLBACK.fullmatch(text)
     }
     gone = _drop_leaves(merges, results, may_go, len(added))
     if len(gone) < len(added):
         raise TooFewLeavesError(
             f"{len(added)} tokens were added, but only {len(gone)} of the source's {n_old} can go, "
-            "the others being bytes, special tokens or parts of tokens that stay; add fewer "
-            "tokens, or do without pruning."
+            "the others being bytes, special or required tokens, or parts of tokens that stay; "
+            "add fewer tokens, or set keep_size: false."
         )
     freed = sorted(vocabulary.pop(text) for text in gone)
     vocabulary.update({text: i for (_, text), i in zip(added, freed, strict=True)})

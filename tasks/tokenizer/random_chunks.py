@@ -7,7 +7,7 @@ with a seed.
 Dimensions: B = bytes, C = characters, K = chunks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,19 +16,8 @@ from jaxtyping import Int64, UInt8
 
 from tasks.tokenizer.pretoken_counts import bytes_and_offsets
 
-LENGTH_SHARES: dict[tuple[int, int], float] = {
-    (4, 5): 0.044,
-    (6, 7): 0.091,
-    (8, 9): 0.146,
-    (10, 11): 0.171,
-    (12, 13): 0.185,
-    (14, 15): 0.171,
-    (16, 17): 0.146,
-    (18, 19): 0.091,
-    (20, 21): 0.044,
-    (22, 23): 0.011,
-}
-"""How often a chunk has a length in a range, in characters, by the paper's authors; relative."""
+LengthShares = Sequence[tuple[int, int, float]]
+"""Shortest and longest chunk of a range, in characters, and how often one is of that range."""
 
 _MOST_REPEATS = 6
 """A character that stands more often in a row says nothing: such runs are left out."""
@@ -36,10 +25,10 @@ _MOST_REPEATS = 6
 
 def cut_chunks(
     texts: pa.StringArray | pa.LargeStringArray,
-    first_document: int,
+    numbers: Int64[np.ndarray, " D"],
     seed: int,
     passes: int,
-    length_shares: Mapping[tuple[int, int], float] = LENGTH_SHARES,
+    length_shares: LengthShares,
 ) -> pa.LargeBinaryArray:
     """Cut every text into chunks, several times over.
 
@@ -48,10 +37,10 @@ def cut_chunks(
 
     Args:
         texts: valid UTF-8 without nulls.
-        first_document: number of the first text among all of the corpus.
+        numbers: of each text among all of the corpus.
         seed: of the run.
         passes: how often each text is cut.
-        length_shares: shares of ranges of lengths, both ends inclusive.
+        length_shares: shares are relative, ends of ranges inclusive.
 
     Returns:
         The chunks in the order of passes and texts. A run of seven or more of one character is in
@@ -63,8 +52,8 @@ def cut_chunks(
     starts_C1 = np.append(np.flatnonzero(is_character_B), len(data_B))
     ends = np.searchsorted(starts_C1, offsets - offsets[0])
     parts = [
-        _cut_once(data_B, starts_C1, ends, (seed, number), first_document, length_shares)
-        for number in range(passes)
+        _cut_once(data_B, starts_C1, ends, (seed, one), numbers, length_shares)
+        for one in range(passes)
     ]
     return pa.chunked_array(parts, pa.large_binary()).combine_chunks()
 
@@ -74,12 +63,12 @@ def _cut_once(
     starts_C1: Int64[np.ndarray, " C1"],
     ends: Int64[np.ndarray, " D1"],
     seed: tuple[int, int],
-    first_document: int,
-    length_shares: Mapping[tuple[int, int], float],
+    numbers: Int64[np.ndarray, " D"],
+    length_shares: LengthShares,
 ) -> pa.LargeBinaryArray:
     n_characters = len(starts_C1) - 1
     begins_C = np.zeros(n_characters + 1, np.bool_)
-    for number, (begin, end) in enumerate(pairwise(ends), first_document):
+    for number, (begin, end) in zip(numbers.tolist(), pairwise(ends), strict=True):
         draw = np.random.default_rng([*seed, number])
         begins_C[begin + _borders(int(end - begin), draw, length_shares)] = True
     begins_C = begins_C[:-1]
@@ -97,11 +86,11 @@ def _cut_once(
 
 
 def _borders(
-    n_characters: int, draw: np.random.Generator, length_shares: Mapping[tuple[int, int], float]
+    n_characters: int, draw: np.random.Generator, length_shares: LengthShares
 ) -> Int64[np.ndarray, " K"]:
     """Where chunks of one document begin; the last is as long as is left."""
-    ranges = np.array(list(length_shares))
-    shares = np.array(list(length_shares.values()))
+    ranges = np.array([(shortest, longest) for shortest, longest, _ in length_shares])
+    shares = np.array([share for _, _, share in length_shares])
     n_most = n_characters // int(ranges.min()) + 1
     chosen = ranges[draw.choice(len(ranges), size=n_most, p=shares / shares.sum())]
     lengths = draw.integers(chosen[:, 0], chosen[:, 1], endpoint=True)

@@ -12,6 +12,8 @@ from tasks.tokenizer.merge_loop import Words
 from tasks.tokenizer.recut_kernels import recut_all
 from tasks.tokenizer.residue import WordsError
 
+_LONG_WORD_BYTES = 512
+
 
 @dataclass(frozen=True)
 class Recut:
@@ -26,6 +28,15 @@ class Recut:
     words: Words
     counts: Int64[np.ndarray, " T"]
     made: Int64[np.ndarray, " T"]
+
+
+def has_long_words(words: Words) -> bool:
+    """Whether words of bytes are better cut here than by what takes time by their length squared.
+
+    Words with bytes that have no token, whose id is negative, cannot be.
+    """
+    longest = np.diff(words.starts).max(initial=0)
+    return bool(longest > _LONG_WORD_BYTES and words.symbols.min() >= 0)
 
 
 def recut(words: Words, merges: Int32[np.ndarray, "M 3"], n_tokens: int) -> Recut:

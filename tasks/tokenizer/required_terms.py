@@ -47,8 +47,8 @@ def check_terms_are_words(terms: Sequence[bytes], cut: Callable[[str], list[str]
     if wrong:
         raise TermError(
             f"{len(wrong)} of {len(words_of)} terms are no single word under the chosen rule for "
-            f"words ({'; '.join(wrong[:_N_SHOWN])}); leave them out, or choose another rule for "
-            "words or digits."
+            f"words ({'; '.join(wrong[:_N_SHOWN])}); take them out, leave them out with if_cut: "
+            "leave_out, or choose another rule for words or digits."
         )
 
 

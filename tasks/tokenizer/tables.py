@@ -1,6 +1,6 @@
 """The vocabulary and the merges as tables, for people and for later stages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,11 +8,14 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int32, Int64
 
+from tasks.shared.extra_tokens import ExtraTokens
 from tasks.shared.vocabulary_matching import NO_MATCH
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.residue import final_ratios
 
-Formation = Literal["byte", "merge", "piece", "scaffold", "special", "unassigned"]
+Formation = Literal[
+    "byte", "merge", "piece", "scaffold", "special", "term", "tool", "reserved", "unassigned"
+]
 
 VOCABULARY_SCHEMA = pa.schema(
     [
@@ -20,6 +23,7 @@ VOCABULARY_SCHEMA = pa.schema(
         ("bytes", pa.binary()),
         ("text", pa.string()),
         ("formation", pa.string()),
+        ("term_type", pa.string()),
         ("rank", pa.int32()),
         ("is_new", pa.bool_()),
         ("reachable", pa.bool_()),
@@ -59,7 +63,9 @@ def vocabulary_table(
     source_ids_W: Int32[np.ndarray, " W"],
     reachable_W: Bool[np.ndarray, " W"],
     scaffolds: Collection[int],
+    extra: ExtraTokens,
     use: TokenUse,
+    term_types: Mapping[bytes, str],
 ) -> pa.Table:
     """Describe each id: its bytes, how it was formed, whether the source lacks it.
 
@@ -68,10 +74,13 @@ def vocabulary_table(
         source_ids_W: the source's id for each token, as ``match_ids`` gives it.
         reachable_W: whether any text has the token.
         scaffolds: ids that only serve as steps to longer tokens.
+        extra: special tokens that the stage added.
         use: how often each token occurs.
+        term_types: kind of each required term by its bytes, empty for none.
 
     Returns:
-        One row an id, in id order. ``rank`` is that of the first merge that makes the token,
+        One row an id, in id order. ``formation`` is ``term`` for a required term, whatever made
+        it; ``term_type`` is its kind. ``rank`` is that of the first merge that makes the token,
         ``count`` its occurrences in held-out text, ``final_ratio`` is ``left / made``.
     """
     rank_of: dict[int, int] = {}
@@ -79,14 +88,24 @@ def vocabulary_table(
         rank_of.setdefault(result_id, rank)
     ids = range(len(vocabulary))
     specials = set(vocabulary.special_ids.values())
-    formations = [
-        "scaffold" if i in scaffolds else _formation(vocabulary, i, rank_of, specials) for i in ids
+    is_term = [
+        data in term_types and i not in specials and not vocabulary.is_byte_fallback(i)
+        for i, data in enumerate(vocabulary.token_bytes)
     ]
+    given: dict[int, Formation] = {
+        **dict.fromkeys(scaffolds, "scaffold"),
+        **{i: "term" for i in ids if is_term[i]},
+        **dict.fromkeys(extra.tools, "tool"),
+        **dict.fromkeys(extra.reserved, "reserved"),
+    }
+    formations = [given.get(i) or _formation(vocabulary, i, rank_of, specials) for i in ids]
+    kinds = [term_types[vocabulary.token_bytes[i] or b""] if is_term[i] else "" for i in ids]
     columns: list[pa.Array] = [
         pa.array(ids, pa.int32()),
         pa.array(vocabulary.token_bytes, pa.binary()),
         pa.array(vocabulary.token_text, pa.string()),
         pa.array(formations, pa.string()),
+        pa.array([kind or None for kind in kinds], pa.string()),
         pa.array([rank_of.get(i) for i in ids], pa.int32()),
         pa.array(source_ids_W == NO_MATCH, pa.bool_()),
         pa.array(reachable_W, pa.bool_()),
@@ -100,6 +119,24 @@ def counts_table(counts_W: Int64[np.ndarray, " W"]) -> pa.Table:
     """Occurrences by id."""
     ids = np.arange(len(counts_W), dtype=np.int32)
     return pa.table({"id": ids, "count": counts_W})
+
+
+def dropped_table(source: Vocabulary, dropped: Mapping[int, int]) -> pa.Table:
+    """Old tokens that made room for new ones.
+
+    Args:
+        source: their vocabulary.
+        dropped: by id in it, occurrences in the training text before they went.
+    """
+    ids = sorted(dropped)
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.int32()),
+            "bytes": pa.array([source.token_bytes[i] for i in ids], pa.binary()),
+            "text": pa.array([source.token_text[i] for i in ids], pa.string()),
+            "count": pa.array([dropped[i] for i in ids], pa.int64()),
+        }
+    )
 
 
 def merges_table(vocabulary: Vocabulary) -> pa.Table:

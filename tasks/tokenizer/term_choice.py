@@ -1,12 +1,12 @@
 """The terms that a config asks to be one token each, as bytes, checked against the words rule."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tasks.tokenizer.config import TermsConfig
 from tasks.tokenizer.cutters import library_cutter, load_parts
 from tasks.tokenizer.required_terms import check_terms_are_words
-from tasks.tokenizer.term_presets import Term, preset, spell
+from tasks.tokenizer.term_presets import LeadingSpace, Term, preset, spell
 from tasks.tokenizer.word_rule import WordRule
 
 
@@ -15,33 +15,46 @@ class Terms:
     """What must be one token each.
 
     Attributes:
-        required: their bytes, each once.
-        n_left_out: terms of presets that the rule for words cuts, so that no merge joins them.
+        types: the kind of each by its bytes, empty for none.
+        n_left_out: terms that the rule for words cuts, so that no merge joins them.
     """
 
-    required: Sequence[bytes] = ()
+    types: Mapping[bytes, str] = field(default_factory=dict)
     n_left_out: int = 0
 
+    @property
+    def required(self) -> Sequence[bytes]:
+        """Their bytes, each once."""
+        return list(self.types)
 
-def choose_terms(config: TermsConfig | None, rule: WordRule) -> Terms:
+
+def choose_terms(config: TermsConfig | None, rule: WordRule, listed: Sequence[Term] = ()) -> Terms:
     """Spell the terms of a config.
 
+    Args:
+        config: which ones, and how they are spelt.
+        rule: how text is cut into words.
+        listed: what its files hold.
+
     Raises:
-        TermError: the rule cuts a term that was written out; it shows which.
+        TermError: the rule cuts a term that was written out or listed; it shows which.
     """
     if config is None:
         return Terms()
     cut = words_of_text(rule)
-    own = [data for text in config.texts for data in spell(Term(text), config.leading_space)]
-    check_terms_are_words(own, cut)
-    made = [
-        data
-        for name in config.presets
-        for term in preset(name)
-        for data in spell(term, config.leading_space)
-    ]
-    whole = [data for data in made if cut(data.decode()) == [data.decode()]]
-    return Terms(list(dict.fromkeys([*own, *whole])), len(made) - len(whole))
+    own = _spelt([*map(Term, config.texts), *listed], config.leading_space)
+    if config.if_cut == "error":
+        check_terms_are_words([data for data, _ in own], cut)
+    made = _spelt([term for name in config.presets for term in preset(name)], config.leading_space)
+    whole = [pair for pair in [*own, *made] if cut(pair[0].decode()) == [pair[0].decode()]]
+    types: dict[bytes, str] = {}
+    for data, kind in whole:
+        types[data] = types.get(data) or kind
+    return Terms(types, len(own) + len(made) - len(whole))
+
+
+def _spelt(terms: Sequence[Term], leading_space: LeadingSpace) -> list[tuple[bytes, str]]:
+    return [(data, term.type) for term in terms for data in spell(term, leading_space)]
 
 
 def words_of_text(rule: WordRule) -> Callable[[str], list[str]]:

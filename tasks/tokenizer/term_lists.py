@@ -10,6 +10,20 @@ from tasks.tokenizer.term_errors import TermError
 from tasks.tokenizer.term_presets import Term
 
 
+def check_name(path: str) -> str:
+    """The ending of a list's name, by which it is read.
+
+    Raises:
+        TermError: nothing reads files with that ending.
+    """
+    suffix = Path(path).suffix
+    if suffix not in _READERS:
+        raise TermError(
+            f"{path} is no list of terms that is read here; give it as {' or '.join(_READERS)}."
+        )
+    return suffix
+
+
 def read_terms(path: Path) -> list[Term]:
     """Read terms, in the order of the file; a term that comes again counts once.
 
@@ -19,11 +33,7 @@ def read_terms(path: Path) -> list[Term]:
     Raises:
         TermError: the file cannot be read, holds no terms, or has a row that is none.
     """
-    read = _READERS.get(path.suffix)
-    if read is None:
-        raise TermError(
-            f"{path} is no list of terms that is read here; give it as {' or '.join(_READERS)}."
-        )
+    read = _READERS[check_name(str(path))]
     terms = dict[str, Term]()
     try:
         for term in read(path):

@@ -15,7 +15,7 @@ def from_tiktoken(encoding: TiktokenEncoding) -> Json:
     is dropped by tiktoken and kept by this tokenizer. Special tokens are always looked for.
 
     Raises:
-        FormatFileError: a byte has no rank.
+        FormatFileError: a byte has no rank, or two tokens have one id.
         NotExpressibleError: tokenizers would read the pattern otherwise, or a special token's
             text is written as some other token's bytes are.
     """
@@ -31,6 +31,14 @@ def from_tiktoken(encoding: TiktokenEncoding) -> Json:
         raise NotExpressibleError(
             f"{len(taken)} special tokens are ordinary ones too (first: {taken[0]!r}), and "
             "tokenizer.json has one id for a text; rename them."
+        )
+    ranks = {rank: token for token, rank in encoding.ranks.items()}
+    doubled = [text for text, i in encoding.special_tokens.items() if i in ranks]
+    if doubled or len({*encoding.special_tokens.values()}) < len(encoding.special_tokens):
+        raise FormatFileError(
+            f"{len(encoding.special_tokens)} special tokens ({', '.join(encoding.special_tokens)}) "
+            f"need an id of their own each, and {len(doubled)} have one of a token in the table of "
+            f"ranks, which ends at {max(ranks)}; give them the ids behind it."
         )
     pairs = last_merges(encoding.ranks)
     return {

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from tasks.shared.vocabulary_file import Json, TokenizerFile, unfold
-from tasks.tokenizer.config import CustomWords, SourceWords, Stretches, WordsConfig
+from tasks.tokenizer.config import CustomWords, RandomChunks, SourceWords, Stretches, WordsConfig
 from tasks.tokenizer.errors import PretokenizerError
 from tasks.tokenizer.patterns import stretch_pattern
-from tasks.tokenizer.pretokenizer import choose_pretokenizer, rule_of_source
+from tasks.tokenizer.pretokenizer import BYTE_LEVEL, choose_pretokenizer, rule_of_source
 
 _WORDS_OF_METASPACE: Json = {
     "type": "Split",
@@ -32,6 +32,8 @@ def word_rule(source: TokenizerFile, words: WordsConfig) -> WordRule:
         PretokenizerError: the choice cannot be had with this source, or its regex is unfit.
     """
     own = source.tokenizer
+    if isinstance(words, RandomChunks):
+        return WordRule(None, BYTE_LEVEL, is_source=False)
     if isinstance(words, CustomWords):
         cut = choose_pretokenizer(own, "custom", "source", words.regex)
         return WordRule(None, cut, is_source=False)
@@ -48,6 +50,11 @@ def word_rule(source: TokenizerFile, words: WordsConfig) -> WordRule:
         cut = own.get("pre_tokenizer") or _words_if_none(own)
         return WordRule(normalizer, cut, is_source=True)
     return WordRule(normalizer, choose_pretokenizer(own, "source", words.digits), is_source=False)
+
+
+def cuts_nothing(rule: WordRule) -> bool:
+    """Whether a whole text is one word, as it is after learning from random chunks."""
+    return rule.pre_tokenizer == BYTE_LEVEL
 
 
 def check_byte_level(rule: WordRule) -> None:

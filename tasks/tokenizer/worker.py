@@ -4,11 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.parquet import iter_batches, write_table
 from tasks.shared.vocabulary_file import Json
+from tasks.tokenizer.chunk_counts import ChunkCounter
+from tasks.tokenizer.config import RandomChunks
 from tasks.tokenizer.pretoken_counts import to_table
 from tasks.tokenizer.pretokens import PretokenCounter
 
@@ -24,6 +27,10 @@ class ShardOfText:
     normalizer: Json | None
     pre_tokenizer: Json | None
     max_pretoken_bytes: int
+    chunks: RandomChunks | None = None
+    """Cut into these instead."""
+    first_document: int = 0
+    """Its number among all of the corpus."""
 
 
 @dataclass
@@ -45,7 +52,9 @@ class ShardCounts:
             if name != "cut_by"
         }
         ways = [
-            way for way in ("library", "regex", "scanner") if way in (self.cut_by, other.cut_by)
+            way
+            for way in ("chunks", "library", "regex", "scanner")
+            if way in (self.cut_by, other.cut_by)
         ]
         return ShardCounts(**sums, cut_by=ways[0] if ways else "")
 
@@ -56,17 +65,19 @@ class ShardCounts:
 
 def count_shard(shard: ShardOfText) -> tuple[list[str], ShardCounts]:
     """Count a shard; returns the names of the files written and what was read."""
-    counters: dict[str, PretokenCounter] = {}
+    counters: dict[str, PretokenCounter | ChunkCounter] = {}
     done = ShardCounts()
     for batch in iter_batches([Path(shard.text)], ["source", "text", "n_bytes"], batch_rows=512):
+        first = shard.first_document + done.n_documents
+        numbered = pa.Table.from_batches([batch]).append_column(
+            "number", pa.array(np.arange(first, first + batch.num_rows))
+        )
         done.n_documents += batch.num_rows
         done.n_bytes += int(batch["n_bytes"].to_numpy().sum())
         for source in batch["source"].unique().to_pylist():
             if source not in counters:
-                counters[source] = PretokenCounter(
-                    shard.normalizer, shard.pre_tokenizer, shard.max_pretoken_bytes
-                )
-            counters[source].add(_texts_of(batch, source))
+                counters[source] = _counter_for(shard)
+            _add(counters[source], numbered.filter(pc.field("source") == source))
     names: list[str] = []
     for number, source in enumerate(sorted(counters)):
         counter = counters[source]
@@ -80,7 +91,15 @@ def count_shard(shard: ShardOfText) -> tuple[list[str], ShardCounts]:
     return names, done
 
 
-def _texts_of(batch: pa.RecordBatch, source: str) -> pa.Array:
-    return (
-        pa.Table.from_batches([batch]).filter(pc.field("source") == source)["text"].combine_chunks()
-    )
+def _counter_for(shard: ShardOfText) -> PretokenCounter | ChunkCounter:
+    if shard.chunks is not None:
+        return ChunkCounter(shard.chunks, shard.max_pretoken_bytes)
+    return PretokenCounter(shard.normalizer, shard.pre_tokenizer, shard.max_pretoken_bytes)
+
+
+def _add(counter: PretokenCounter | ChunkCounter, documents: pa.Table) -> None:
+    texts = documents["text"].combine_chunks()
+    if isinstance(counter, ChunkCounter):
+        counter.add(texts, documents["number"].to_numpy())
+    else:
+        counter.add(texts)

@@ -50,6 +50,12 @@ def test_an_unknown_field_is_named_with_its_path(run_file, tiny_run):
     assert "tokeniser: Extra inputs are not permitted" in text
 
 
+def test_words_counted_for_a_tokenizer_that_learns_nothing(run_file):
+    tokenizer = {"method": "pretrained", "source": {"kind": "directory", "path": "t"}}
+    text = complaint(tokgraft("plan", run_file(tokenizer=tokenizer, pretokens={})))
+    assert "a pretrained tokenizer is learnt from no words; leave pretokens out" in text
+
+
 def test_a_run_file_that_is_no_yaml(tmp_path):
     (tmp_path / "run.yaml").write_text("model: [")
     assert "cannot be read as YAML" in complaint(tokgraft("run", str(tmp_path / "run.yaml")))
@@ -151,6 +157,8 @@ def test_a_full_disk_is_named_and_leaves_nothing_that_looks_finished(run_file, t
         ("cut_parquet", "cannot be read as Parquet"),
         ("no_source", "documents"),
         ("small_vocabulary", "256"),
+        ("no_tokenizer", "nowhere holds nothing of the kind; a tokenizer is read from"),
+        ("no_terms", "nowhere.txt does not exist; name a list of terms"),
         ("unreachable_bucket", "s3://grafts/run failed: "),
     ],
 )
@@ -174,6 +182,12 @@ def test_bad_sources_end_a_run_with_one_line(
         changed["corpus"] = {**tiny_run["corpus"], "sources": [source]}
     elif damage == "small_vocabulary":
         changed["tokenizer"] = {"method": "bpe", "vocabulary_size": 257}
+    elif damage == "no_tokenizer":
+        source = {"kind": "directory", "path": f"{tmp_path}/nowhere"}
+        changed["tokenizer"] = {"method": "pretrained", "source": source}
+    elif damage == "no_terms":
+        terms = {"files": [f"{tmp_path}/nowhere.txt"]}
+        changed["tokenizer"] = {**tiny_run["tokenizer"], "required": terms}
     else:
         environment["TOKGRAFT_STORE"] = "s3://grafts/run"
         environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"

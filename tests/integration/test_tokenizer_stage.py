@@ -1,15 +1,23 @@
 """The tokenizer stage through its door: artifacts in, a loadable tokenizer out."""
 
+import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.parquet import read_table, write_table
+from tasks.embedding.config import EmbeddingConfig, MeanOfPieces
+from tasks.embedding.task import initialise_embeddings
+from tasks.pretraining.config import TokensConfig
+from tasks.pretraining.task import tokenize_corpus
 from tasks.shared.config import StageConfig
+from tasks.shared.extra_tokens import read_extra_tokens
 from tasks.shared.task import stage
 from tasks.shared.vocabulary import read_vocabulary
 from tasks.tokenizer.config import (
@@ -20,15 +28,20 @@ from tasks.tokenizer.config import (
     Extend,
     PatternWords,
     PretokensConfig,
+    RandomChunks,
     ScaffoldBpe,
     SourceWords,
+    SupertokenBpe,
     SuperwordBpe,
     TermsConfig,
+    ToolConfig,
     WordsConfig,
 )
 from tasks.tokenizer.errors import CorpusTooSmallError, PretokensMismatchError, SourceWeightError
 from tasks.tokenizer.folder import Config
 from tasks.tokenizer.format_errors import NotExpressibleError
+from tasks.tokenizer.padding import AddedTokenError
+from tasks.tokenizer.random_chunks import cut_chunks
 from tasks.tokenizer.task import count_pretokens, train_tokenizer
 from tasks.tokenizer.term_errors import TermError
 from tasks.tokenizer.tiktoken_format import read_tiktoken
@@ -108,8 +121,20 @@ CUSTOM = CustomWords(rule="custom", regex=r" ?\p{L}+| ?\p{N}|[^\p{L}\p{N}]")
         (Bpe(vocabulary_size=520), CUSTOM),
         (CharacterBpe(vocabulary_size=450), None),
         (SuperwordBpe(vocabulary_size=520, transition_size=400), None),
+        (SupertokenBpe(vocabulary_size=520), RandomChunks(passes=2)),
+        (Extend(n_new_tokens=80, keep_size=True), None),
     ],
-    ids=["extend", "bpe", "llama3", "scaffold-o200k", "custom", "character", "superword"],
+    ids=[
+        "extend",
+        "bpe",
+        "llama3",
+        "scaffold-o200k",
+        "custom",
+        "character",
+        "superword",
+        "supertoken",
+        "same-size",
+    ],
 )
 def test_plain_transformers_loads_what_the_stage_wrote(
     config: Config,
@@ -254,9 +279,185 @@ def test_a_required_term_that_words_would_cut_is_named(model: Artifact, corpus: 
         trained(config, model, corpus)
 
 
+SEARCH = ToolConfig(name="<|search|>", description="Finds pages by their words.")
+CLOCK = ToolConfig(name="<|clock|>", description="Tells the time.")
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        (Bpe(vocabulary_size=400, exports=("tiktoken",)), 400),
+        (ScaffoldBpe(vocabulary_size=350), 350),
+        (Extend(n_new_tokens=80), None),
+        (Bytes(), 259),
+    ],
+    ids=["bpe", "scaffold", "extend", "bytes"],
+)
+def test_tool_and_reserved_tokens_come_on_top_of_the_size_and_change_no_text(
+    config: Config,
+    size: int | None,
+    model: Artifact,
+    corpus: Artifact,
+    tiny_model_folder: Path,
+    small_corpus_texts: list[str],
+):
+    from transformers import AutoTokenizer
+
+    size = size or len(read_vocabulary(tiny_model_folder)) + 80
+    more = {"tools": (SEARCH, CLOCK), "pad_to_multiple_of": 64}
+    plain, padded = (
+        trained(config, model, corpus),
+        trained(config.model_copy(update=more), model, corpus),
+    )
+    folder = open_artifact(padded)
+    extra = read_extra_tokens(folder)
+    assert {i: tool.name for i, tool in extra.tools.items()} == {
+        size: "<|search|>", size + 1: "<|clock|>"
+    }  # fmt: skip
+    assert list(extra.reserved) == list(range(size + 2, size + 2 + len(extra.reserved)))
+    n_plain, n_padded = (len(read_vocabulary(open_artifact(one))) for one in (plain, padded))
+    assert n_padded % 64 == 0
+    assert len(extra) == n_padded - n_plain
+    formations = read_table(folder / "vocabulary.parquet")["formation"].to_pylist()
+    assert formations[size : size + len(extra)] == ["tool"] * 2 + ["reserved"] * len(extra.reserved)
+    assert {"tool", "reserved"}.isdisjoint(formations[:size])
+    n_scaffolds = int(padded.summary["n_scaffolds"] or 0)
+    assert formations[size + len(extra) :] == ["scaffold"] * n_scaffolds
+    before, after = (AutoTokenizer.from_pretrained(open_artifact(one)) for one in (plain, padded))
+    for text in small_corpus_texts[:20]:
+        assert before.tokenize(text) == after.tokenize(text)
+    ids = after("Wo? <|search|>", add_special_tokens=False)["input_ids"]
+    assert ids[-1] == size
+    assert after.decode(ids, skip_special_tokens=True) == "Wo? "
+    if "tiktoken" in config.exports:
+        special = read_tiktoken(folder / "tokenizer.tiktoken").special_tokens
+        assert special["<|clock|>"] == size + 1
+    if isinstance(config, ScaffoldBpe):
+        tokens = read_table(folder / "vocabulary.parquet")["bytes"].to_pylist()
+        splits = json.loads((folder / "scaffold.json").read_text())["splits"]
+        for scaffold, parts in splits.items():
+            assert b"".join(tokens[part] for part in parts) == tokens[int(scaffold)]
+
+
+def test_a_tool_that_is_a_token_already_leaves_no_artifact(
+    model: Artifact, corpus: Artifact, own_place: Path
+):
+    taken = ToolConfig(name="<|im_end|>", description="Ends.")
+    with pytest.raises(AddedTokenError, match=r"\['<\|im_end\|>'\]"):
+        trained(Bpe(vocabulary_size=400, tools=(taken,)), model, corpus)
+    assert not list((own_place / "store" / "tokenizer").rglob("manifest.json"))
+    with pytest.raises(ValueError, match=r"names \['<\|clock\|>'\] twice"):
+        Bytes(tools=(CLOCK, SEARCH, CLOCK))
+
+
 def test_an_extension_refuses_words_cut_otherwise(model: Artifact, corpus: Artifact):
     with pytest.raises(PretokensMismatchError, match="rule: source with digits: source"):
         trained(Extend(n_new_tokens=10), model, corpus, LLAMA3)
+
+
+def test_supertokens_refuse_words_and_reach_over_spaces(
+    model: Artifact, corpus: Artifact, small_corpus_texts: list[str]
+):
+    config = SupertokenBpe(vocabulary_size=600)
+    with pytest.raises(PretokensMismatchError, match="rule: random_chunks"):
+        trained(config, model, corpus)
+    folder = open_artifact(trained(config, model, corpus, RandomChunks(seed=1)))
+    tokens = [data or b"" for data in read_vocabulary(folder).token_bytes]
+    assert any(b" " in data.strip() for data in tokens)
+    assert max(map(len, tokens)) <= 30
+    sizes = read_table(folder / "sizes.parquet").to_pylist()
+    assert sizes[-1]["vocabulary_size"] == 600
+    rows = read_table(folder / "metrics.parquet").to_pylist()
+    by_library = {(row["tokenizer"], row["metric"]): row["n"] for row in rows}
+    assert sizes[-1]["n_tokens"] == by_library["new", "shannon_entropy"]
+
+
+def test_chunks_do_not_depend_on_how_documents_lie_in_shards(
+    model: Artifact, corpus: Artifact, small_corpus_texts: list[str]
+):
+    words = RandomChunks(seed=4, passes=2)
+    counts = count_pretokens(PretokensConfig(words=words), model, corpus)
+    assert counts.summary["cut_by"] == "chunks"
+    found = Counter[bytes]()
+    for path in sorted(open_artifact(counts).glob("counts-*")):
+        for row in read_table(path).to_pylist():
+            found[row["pretoken"]] += row["count"]
+    texts = pa.array(small_corpus_texts[:-40])
+    whole = cut_chunks(texts, np.arange(len(texts)), 4, 2, words.length_shares)
+    assert found == Counter(whole.to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("config", "sizes"),
+    [
+        (Bpe(vocabulary_size=420, required=LAW), (410, 440)),
+        (ScaffoldBpe(vocabulary_size=370), (340, 390)),
+        (CharacterBpe(vocabulary_size=400), (340, 440)),
+    ],
+    ids=["bpe", "scaffold", "character"],
+)
+def test_every_other_size_is_the_tokenizer_that_a_run_of_its_own_writes(
+    config: Bpe | ScaffoldBpe | CharacterBpe,
+    sizes: tuple[int, int],
+    model: Artifact,
+    corpus: Artifact,
+):
+    from transformers import AutoTokenizer
+
+    several = trained(config.model_copy(update={"other_sizes": sizes}), model, corpus)
+    folder = open_artifact(several)
+    rows = read_table(folder / "other_sizes.parquet").to_pylist()
+    assert [row["folder"] for row in rows] == [f"sizes/{size}" for size in sizes]
+    assert several.summary["n_other_sizes"] == 2
+    names = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    names += ["scaffold.json"] if isinstance(config, ScaffoldBpe) else []
+    alone = open_artifact(trained(config, model, corpus))
+    for name in [*names, "vocabulary.parquet", "merges.parquet", "metrics.parquet"]:
+        assert (folder / name).read_bytes() == (alone / name).read_bytes()
+    for row, size in zip(rows, sizes, strict=True):
+        own = trained(config.model_copy(update={"vocabulary_size": size}), model, corpus)
+        place = folder / row["folder"]
+        for name in names:
+            assert (place / name).read_bytes() == (open_artifact(own) / name).read_bytes()
+        assert sorted(path.name for path in place.iterdir()) == sorted(names)
+        assert row["bytes_per_token"] == own.summary["bytes_per_token"]
+        assert row["n_scaffolds"] == own.summary["n_scaffolds"]
+        assert len(AutoTokenizer.from_pretrained(place)) == size + row["n_scaffolds"]
+
+
+def test_sizes_that_stand_twice_are_refused():
+    with pytest.raises(ValueError, match="the size 400 stands twice"):
+        Bpe(vocabulary_size=400, other_sizes=(400,))
+
+
+@pytest.mark.parametrize("required", [None, TermsConfig(texts=("program",))])
+def test_an_extension_of_the_source_s_size_gives_rows_of_its_size(
+    required: TermsConfig | None, model: Artifact, corpus: Artifact, tiny_model_folder: Path
+):
+    from safetensors.torch import load_file
+
+    old = read_vocabulary(tiny_model_folder)
+    config = Extend(n_new_tokens=80, keep_size=True, required=required)
+    tokenizer = trained(config, model, corpus)
+    folder = open_artifact(tokenizer)
+    dropped = read_table(folder / "dropped.parquet").to_pylist()
+    assert tokenizer.summary["n_dropped"] == len(dropped) == 80
+    assert tokenizer.summary["vocabulary_size"] == len(old)
+    assert [row["bytes"] for row in dropped] == [old.token_bytes[row["id"]] for row in dropped]
+    new = read_vocabulary(folder)
+    assert new.special_ids == old.special_ids
+    assert required is None or {b"program", b" program"} <= set(new.token_bytes)
+
+    tokens = tokenize_corpus(TokensConfig(), tokenizer, corpus)
+    config = EmbeddingConfig(initialiser=MeanOfPieces())
+    rows = initialise_embeddings(config, model, tokenizer, tokens, corpus)
+    input_rows = load_file(open_artifact(rows) / "embeddings.safetensors")["input_rows"]
+    old_rows = load_file(tiny_model_folder / "model.safetensors")["model.embed_tokens.weight"]
+    assert input_rows.shape == old_rows.shape
+    gone = {row["id"] for row in dropped}
+    stays = [i for i in range(len(old)) if i not in gone]
+    assert input_rows[stays].equal(old_rows[stays])
+    assert rows.summary["n_copied"] == len(stays)
 
 
 def test_tables_and_summary_agree(model: Artifact, corpus: Artifact, small_corpus_texts: list[str]):

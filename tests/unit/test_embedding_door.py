@@ -26,6 +26,7 @@ from tasks.embedding.prefix_prior import CountsError
 from tasks.embedding.task import initialise_embeddings
 from tasks.model.config import ExportConfig, ModelConfig
 from tasks.model.task import assemble_model, import_model, lock_model
+from tasks.shared.extra_tokens import ExtraTokens, ToolToken, write_extra_tokens
 from tasks.shared.vocabulary import UncoverableTokenError
 
 MEAN = EmbeddingConfig(initialiser=MeanOfPieces())
@@ -52,7 +53,13 @@ def artifact_of(stage: str, write: Callable[[Path], None]) -> Artifact:
 class Inputs:
     """Artifacts the stage reads, made of a model folder and a tokenizer."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, texts: list[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tokenizer: Tokenizer,
+        texts: list[str],
+        extra: ExtraTokens | None = None,
+    ) -> None:
         self.folder = folder
         self.n_tokens = tokenizer.get_vocab_size()
         counts = np.zeros(self.n_tokens, np.int64)
@@ -64,6 +71,7 @@ class Inputs:
         def write_tokenizer(place: Path) -> None:
             tokenizer.save(str(place / "tokenizer.json"))
             shutil.copy(folder / "tokenizer_config.json", place)
+            write_extra_tokens(place, extra or ExtraTokens())
 
         self.model = artifact_of("model", lambda p: shutil.copytree(folder, p, dirs_exist_ok=True))
         self.tokenizer = artifact_of("tokenizer", write_tokenizer)
@@ -181,6 +189,30 @@ def test_new_special_token_needs_a_word_from_the_config(
     )
     rows, _ = rows_of(mapped)
     assert torch.equal(rows["input_rows"][-1], rows["input_rows"][2])
+
+
+@pytest.mark.parametrize("config", [MEAN, COMPOSED], ids=["mean", "composed"])
+def test_tools_and_reserved_tokens_need_no_fallback(
+    config: EmbeddingConfig, tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    start = tokenizer.get_vocab_size()
+    names = ("<|search|>", "<|reserved_0|>", "<|reserved_1|>")
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in names])
+    extra = ExtraTokens({start: ToolToken("<|search|>", "reads the file")}, (start + 1, start + 2))
+    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts, extra)
+    described = inputs.initialise(config)
+    named = inputs.initialise(config.model_copy(update={"tool_tokens": "name"}))
+    assert (described.summary["n_tool_text"], described.summary["n_reserved"]) == (1, 2)
+    old = old_rows(tiny_model_folder)["model.embed_tokens.weight"]
+    source = Tokenizer.from_file(str(tiny_model_folder / "tokenizer.json"))
+    for artifact, text in ((described, "reads the file"), (named, "search")):
+        rows, _ = rows_of(artifact)
+        wanted = old[source.encode(text).ids].mean(dim=0)
+        for part in rows.values():  # the source is tied, so both sides start from the same rows
+            torch.testing.assert_close(part[start], wanted)
+            others = part[: start + 1].mean(dim=0)
+            torch.testing.assert_close(part[start + 1 :], others.expand(2, -1))
 
 
 def test_counts_of_another_tokenizer_are_refused(

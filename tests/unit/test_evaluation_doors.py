@@ -28,10 +28,12 @@ CONFIG = EvaluationConfig(
 NUMBERS = count()
 
 
-def artifact_of(stage: str, write: Callable[[Path], None], *inputs: Artifact) -> Artifact:
+def artifact_of(
+    stage: str, write: Callable[[Path], None], *inputs: Artifact, **summary: int
+) -> Artifact:
     def body(attempt: Attempt) -> Summary:
         write(attempt.folder)
-        return {}
+        return {**summary}
 
     call = StageCall(stage, 1, {"number": next(NUMBERS)}, inputs)
     return run_call(call, 1, body, lambda done, total, text: None)
@@ -129,6 +131,9 @@ def test_a_report_shows_every_arm_and_what_it_rests_on(tiny_model_folder: Path, 
         columns |= {"is_new": [i > n - 20 for i in range(n)], "reachable": [True] * n}
         columns |= {"formation": ["merge"] * n, "made": range(n), "final_ratio": [0.5] * n}
         write_table(place / "vocabulary.parquet", pa.table(columns))
+        write_table(place / "dropped.parquet", pa.table({"id": [300, 301], "count": [0, 4321]}))
+        other = {"vocabulary_size": [512], "bytes_per_token": [2.5], "folder": ["sizes/512"]}
+        write_table(place / "other_sizes.parquet", pa.table(other))
 
     lineage = {"id": [n - 1], "part": ["head"], "method": ["prefix_prior"], "weights": [[1.0]]}
     lineage |= {"source_ids": [[n - 2]], "note": [f"P(token | {vocabulary.token_text[n - 2]})"]}
@@ -138,7 +143,9 @@ def test_a_report_shows_every_arm_and_what_it_rests_on(tiny_model_folder: Path, 
         return lambda place: write_table(place / f"{name}.parquet", pa.table(columns))
 
     source = model_of(tiny_model_folder, "model")
-    tokenizer = artifact_of("tokenizer", write_tokenizer, source, corpus)
+    tokenizer = artifact_of(
+        "tokenizer", write_tokenizer, source, corpus, n_dropped=2, n_other_sizes=1
+    )
     counts = tables("counts", {"id": range(n), "count": range(n)})
     tokens = artifact_of("tokens", counts, tokenizer, corpus)
     embedding = artifact_of("embedding", tables("lineage", lineage), source, tokenizer)
@@ -166,5 +173,8 @@ def test_a_report_shows_every_arm_and_what_it_rests_on(tiny_model_folder: Path, 
         assert page.count(f"<code>{artifact.uri}</code>") == 1
     assert "no longer in the store" not in page
     assert "pretraining (adapted):" in page
+    assert "2 old tokens, the least used ones" in page
+    assert "4,321" in page
+    assert "<td>sizes/512</td>" in page
     assert "pretraining (control):" in page
     assert "“general” text is 2 documents only" in page

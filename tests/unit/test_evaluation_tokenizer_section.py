@@ -57,7 +57,14 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> TokenizerSection:
         }
     )
     counts = counted["source"].counts
-    return make_section(pa.concat_tables(metrics), tokens, counts, source, target, TEXT, 3)
+    dropped = pa.table({"id": [60, 98, 99, 100], "count": [0, 12_000, 7, 7]})
+    other_sizes = pa.table(
+        {"vocabulary_size": [1024], "bytes_per_token": [2.5], "folder": ["sizes/1024"]}
+    )
+    return make_section(
+        pa.concat_tables(metrics), tokens, counts, source, target, TEXT, 3,
+        dropped=dropped, other_sizes=other_sizes,
+    )  # fmt: skip
 
 
 def test_metrics_stand_side_by_side(section: TokenizerSection):
@@ -122,6 +129,13 @@ def test_lists_of_unreachable_and_longest_tokens(section: TokenizerSection):
     ]  # fmt: skip
 
 
+def test_dropped_tokens_are_listed_by_use(section: TokenizerSection):
+    assert section.n_dropped == 4
+    assert [(t.token_id, t.numbers) for t in section.dropped] == [
+        (98, ("12,000",)), (99, ("7",)), (100, ("7",)),
+    ]  # fmt: skip
+
+
 def test_one_paragraph_is_cut_by_both(section: TokenizerSection):
     (_, old), (_, new) = section.tokenised
     assert old == list(TEXT.replace(" ", "·"))
@@ -179,4 +193,6 @@ def test_the_partial_escapes_all_but_the_plots(section: TokenizerSection):
         page
     )
     assert "2 of the new tokenizer's ids" in page
+    assert "4 old tokens, the least used ones" in page
+    assert '<td class="n">1,024</td><td class="n">2.50</td><td>sizes/1024</td>' in page
     assert page.count("<h2>") == 1

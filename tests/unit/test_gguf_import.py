@@ -24,11 +24,11 @@ from infra.errors import CorruptFileError
 from infra.weights import TensorFolder
 from infra.wheels import WheelError
 from tasks.model.config import ModelConfig
-from tasks.model.gguf_file import GgufFileError, UnsupportedGgufError, read_gguf
 from tasks.model.gguf_import import open_gguf_model
 from tasks.model.gguf_weights import SUPPORTED_ARCHITECTURES
-from tasks.model.pre_tokenizers import UnknownPreTokenizerError
 from tasks.model.task import import_model, lock_model
+from tasks.shared.gguf_file import GgufFileError, UnsupportedGgufError, read_gguf
+from tasks.shared.gguf_pre_tokenizers import UnknownPreTokenizerError
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["Ġ t", "Ġt h", "1 2", "Ġ Ġ", "Ċ Ċ", "ĊĊ Ġ"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.model.pre_tokenizers import (
+from tasks.shared.gguf_pre_tokenizers import (
     PRE_TOKENIZATIONS,
     UnknownPreTokenizerError,
     pre_tokenization,

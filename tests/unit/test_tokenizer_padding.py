@@ -1,16 +1,23 @@
 """Reserved and tool tokens: last ids, special, and the same in the tokenizers library."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models
 
+from tasks.shared.extra_tokens import (
+    ExtraTokens,
+    ToolToken,
+    read_extra_tokens,
+    write_extra_tokens,
+)
 from tasks.shared.vocabulary_file import Json
 from tasks.tokenizer.bpe import no_merges
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.padding import (
     AddedTokenError,
-    ToolToken,
+    add_extra_tokens,
     add_tool_tokens,
     n_rows,
     pad_to_multiple,
@@ -79,6 +86,41 @@ def test_a_unigram_vocabulary_is_padded_behind_its_list():
     padded = pad_to_multiple(json.loads(model.to_str()), 4)
     assert ids_in_library(padded, "a<|reserved_0|><|reserved_1|>") == [1, 2, 3]
     assert len(padded["model"]["vocab"]) == 2
+
+
+def test_tools_and_then_reserved_tokens_fill_up_to_the_multiple():
+    padded, extra = add_extra_tokens(byte_tokenizer(), [SEARCH, CLOCK], 8)
+    assert extra.tools == {256: SEARCH, 257: CLOCK}
+    assert list(extra.reserved) == [258, 259, 260, 261, 262, 263]
+    assert ids_in_library(padded, "<|clock|><|reserved_5|>") == [257, 263]
+    assert len(extra) == 8
+
+
+def test_nothing_asked_for_changes_nothing():
+    tokenizer = byte_tokenizer()
+    assert add_extra_tokens(tokenizer, [], 1) == (tokenizer, ExtraTokens({}, range(256, 256)))
+
+
+def test_tokens_that_stay_last_move_up_by_as_many_as_are_added():
+    before = byte_tokenizer()
+    vocabulary = before["model"]["vocab"]
+    vocabulary |= {"ab": 256, "abc": 257}
+    before["model"]["merges"] = [["a", "b"], ["ab", "c"]]
+    padded, extra = add_extra_tokens(before, [SEARCH], 4, n_last=2)
+    assert (extra.tools, list(extra.reserved)) == ({256: SEARCH}, [257])
+    assert vocabulary["abc"] == 257
+    assert ids_in_library(padded, "ab") == [258]
+    assert ids_in_library(padded, "abc<|search|>") == [259, 256]
+    assert n_rows(padded) == 260
+
+
+def test_what_was_added_is_read_as_it_was_written(tmp_path: Path):
+    assert read_extra_tokens(tmp_path) == ExtraTokens()
+    write_extra_tokens(tmp_path, ExtraTokens())
+    assert not list(tmp_path.iterdir())
+    extra = ExtraTokens({7: SEARCH, 8: ToolToken("<|größe|>", "Misst „Längen“.")}, [9, 10])
+    write_extra_tokens(tmp_path, extra)
+    assert read_extra_tokens(tmp_path) == extra
 
 
 def test_what_cannot_be_added_is_named():

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from tasks.shared.byte_alphabet import from_alphabet
 from tasks.shared.vocabulary_file import Json
+from tasks.tokenizer.cutters import cut_alike, library_cutter, regex_cutter
 from tasks.tokenizer.errors import BrokenTextError, PretokenizerError, SourceWeightError
 from tasks.tokenizer.pretoken_counts import (
     COUNTS_SCHEMA,
@@ -61,6 +62,13 @@ TEXTS = [
 
 def custom(regex: str) -> Json:
     return choose_pretokenizer({"pre_tokenizer": BYTE_LEVEL}, "custom", "source", regex)
+
+
+def only_matches(regex: str) -> Json:
+    """A cut that leaves out what is between matches."""
+    cut = custom(regex)
+    cut["pretokenizers"][0] |= {"behavior": "Removed", "invert": True}
+    return cut
 
 
 def count(
@@ -170,6 +178,9 @@ def test_program_text_is_counted_as_the_library_cuts_it(name: Any):
         ("library", {**BYTE_LEVEL, "add_prefix_space": True}),
         ("regex", custom(r"\p{Lu}*\p{Ll}+|\s+|[^\s\p{L}]")),
         ("regex", custom(r"[aeiou]+|(?<=x)\d")),
+        ("regex", custom(r"\n")),
+        ("regex", custom(r"\s+(?!\S)|(?i)Ä")),
+        ("regex", only_matches(r"[a-z]+|\d")),
         ("library", custom(r"(a)|(b)+")),
     ],
 )
@@ -224,6 +235,18 @@ def test_tables_grow_without_loss():
     spaced = count([" ".join(words)], BYTE_LEVEL).result()
     assert sum(spaced.counts) == len(words)
     assert as_dict(spaced).keys() <= {b" " + word for word in want} | {words[0].encode()}
+
+
+@pytest.mark.parametrize(
+    "regex", [r"[aeiou]+|(?<=x)\d", r"\p{Lu}", r"(?:a|ae)(?=i)|\d{1,3}", r"\s+(?!\S)", r" "]
+)
+def test_pieces_with_gaps_between_them_come_in_the_library_s_order(regex: str):
+    draw = random.Random(2)
+    cutter, library = regex_cutter(custom(regex)), library_cutter(None, custom(regex))
+    assert cutter is not None
+    for _ in range(300):
+        text = "".join(draw.choices("aeixyzÄ 1234.\n\té漢'😀\r", k=draw.randint(0, 60)))
+        assert cut_alike(cutter, library, text)
 
 
 def test_a_regex_engine_that_differs_is_not_used():

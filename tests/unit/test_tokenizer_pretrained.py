@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 from tasks.shared.vocabulary_file import TokenizerFileError, read_tokenizer_file
 from tasks.shared.vocabulary_reading import vocabulary_of
 from tasks.tokenizer.format_errors import FormatFileError
-from tasks.tokenizer.pretrained import read_pretrained
+from tasks.tokenizer.named_roles import RolesConflictError
+from tasks.tokenizer.pretrained import pretrained_files, read_pretrained
 from tasks.tokenizer.sentencepiece_format import write_sentencepiece
 from tasks.tokenizer.tiktoken_export import to_tiktoken
 from tasks.tokenizer.tiktoken_format import TiktokenEncoding, record_path, write_tiktoken
@@ -87,6 +88,56 @@ def test_tokens_that_the_config_adds_are_not_lost(tmp_path: Path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(FormatFileError, match=r"adds 1 tokens .*'<turn>'.* save_pretrained"):
         read_pretrained(tmp_path)
+
+
+def test_tokens_of_older_folders_are_not_lost(tmp_path: Path):
+    write_model(tmp_path / "tokenizer.model")
+    (tmp_path / "added_tokens.json").write_text('{"<turn>": 262}')
+    with pytest.raises(FormatFileError, match=r"adds 1 tokens .*'<turn>'.* save_pretrained"):
+        read_pretrained(tmp_path)
+
+
+def test_roles_are_read_beside_any_kind_of_file(tmp_path: Path):
+    write_tiktoken(tmp_path / "x.tiktoken", ENCODING)
+    (tmp_path / "special_tokens_map.json").write_text('{"eos_token": {"content": "<|end|>"}}')
+    assert read_pretrained(tmp_path).named == {"eos": "<|end|>"}
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<|end|>"}')
+    assert vocabulary_of(read_pretrained(tmp_path)).roles["pad"] == 300
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "ab"}')
+    with pytest.raises(RolesConflictError, match=r"'<\|end\|>' as eos and .* names 'ab'"):
+        read_pretrained(tmp_path)
+    named = read_pretrained(tmp_path, roles={"eos": "<|end|>", "bos": "<s>"}).named
+    assert named == {"eos": "<|end|>", "bos": "<s>"}
+
+
+def test_roles_of_a_model_and_of_the_config_beside_it_must_agree(tmp_path: Path):
+    write_model(tmp_path / "tokenizer.model")
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "a"}')
+    with pytest.raises(RolesConflictError, match=r"tokenizer\.model names '</s>' as eos"):
+        read_pretrained(tmp_path)
+    assert read_pretrained(tmp_path, roles={"eos": "a"}).named["eos"] == "a"
+
+
+def test_ids_of_special_tokens_that_are_taken_or_far_away_are_refused(tmp_path: Path):
+    write_tiktoken(tmp_path / "x.tiktoken", ENCODING)
+    for ids in ({"<a>": 257}, {"<a>": 258, "<b>": 258}):
+        with pytest.raises(FormatFileError, match=r"need an id of their own .* ends at 257"):
+            read_pretrained(tmp_path, PATTERN, ids)
+    with pytest.raises(FormatFileError, match=r"259 tokens and ids up to 10000000000 \(of '<a>'"):
+        read_pretrained(tmp_path, PATTERN, {"<a>": 10**10})
+
+
+def test_a_pattern_is_for_ranks_alone(tmp_path: Path):
+    write_model(tmp_path / "tokenizer.model")
+    with pytest.raises(FormatFileError, match="is no file of ranks, but pattern"):
+        read_pretrained(tmp_path, PATTERN)
+
+
+def test_of_a_folder_only_what_makes_up_the_tokenizer_is_taken():
+    names = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json", "model.safetensors"]
+    assert pretrained_files(names, "f") == ["tokenizer.json", "tokenizer_config.json"]
+    names = ["x.tiktoken", "x.tiktoken.json", "chat_template.jinja", "vocab.txt"]
+    assert pretrained_files(names, "f") == ["chat_template.jinja", "x.tiktoken", "x.tiktoken.json"]
 
 
 def test_anything_else_is_refused_with_what_is_read(tmp_path: Path):

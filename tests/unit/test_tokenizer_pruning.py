@@ -64,6 +64,12 @@ def test_added_tokens_stay_though_a_merge_makes_them():
     assert pruned.dropped == [5]
 
 
+def test_a_required_token_stays_though_it_is_used_least_by_hand():
+    counts = np.array([9, 9, 9, 4, 3, 5, 0, 7])
+    # abc is used least; bc is the only other leaf.
+    assert prune_to_source_size(by_hand(n_new=1), counts, 7, {4}).dropped == [5]
+
+
 def test_too_few_leaves_name_both_numbers():
     tokenizer = by_hand(n_new=2)
     tokenizer["model"]["merges"].append(["abc", "bc"])

@@ -12,8 +12,10 @@ import pytest
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from tasks.shared.extra_tokens import ToolToken
 from tasks.shared.vocabulary_file import Json
 from tasks.tokenizer.format_errors import FormatFileError, NotExpressibleError
+from tasks.tokenizer.padding import add_extra_tokens
 from tasks.tokenizer.sentencepiece_export import export_sentencepiece
 from tasks.tokenizer.sentencepiece_format import Kind, new_model, write_sentencepiece
 from tasks.tokenizer.sentencepiece_import import read_sentencepiece
@@ -241,6 +243,21 @@ def test_tokens_that_no_text_is_cut_to_become_control_pieces(tmp_path: Path):
     export_sentencepiece(path, tokenizer, {})
     assert_same_ids(tokenizer, path, ["baab", "abba"])
     assert bytes_of_model(path).pieces[4].type == Kind.CONTROL
+
+
+def test_tool_and_reserved_tokens_become_control_pieces_behind_all_others(
+    tmp_path: Path, lines: list[str], any_texts: list[str]
+):
+    tool = ToolToken("<|search|>", "Finds pages.")
+    tokenizer, extra = add_extra_tokens(parsed(character_bpe(lines, metaspace_words)), [tool], 64)
+    path = tmp_path / "x.model"
+    export_sentencepiece(path, tokenizer, {"bos": "<s>"})
+    assert_same_ids(tokenizer, path, any_texts)
+    loaded = SentencePieceProcessor(model_file=str(path))
+    assert loaded.get_piece_size() == 960
+    assert [*extra.tools, *extra.reserved] == list(range(960 - len(extra), 960))
+    assert all(loaded.is_control(i) for i in (*extra.tools, *extra.reserved))
+    assert loaded.id_to_piece(min(extra.tools)) == "<|search|>"
 
 
 def test_what_sentencepiece_cannot_do_is_refused_by_name(tmp_path: Path):

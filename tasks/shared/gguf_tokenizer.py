@@ -7,9 +7,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, processors
 
-from tasks.model.gguf_file import GgufFile, GgufFileError, UnsupportedGgufError
-from tasks.model.gguf_sentencepiece import build_sentencepiece
-from tasks.model.pre_tokenizers import pre_tokenization
+from tasks.shared.gguf_file import GgufFile, GgufFileError, UnsupportedGgufError
+from tasks.shared.gguf_pre_tokenizers import pre_tokenization
+from tasks.shared.gguf_sentencepiece import build_sentencepiece
 
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
 """Token types that llama.cpp writes; all others are plain pieces of text."""

@@ -10,7 +10,7 @@ from transformers.integrations.gguf.gguf_tokenizer_mapping import (
     get_gguf_tokenizer,
 )
 
-from tasks.model.gguf_file import GgufFile
+from tasks.shared.gguf_file import GgufFile
 
 
 def build_sentencepiece(gguf: GgufFile) -> Tokenizer:
