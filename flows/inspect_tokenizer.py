@@ -9,13 +9,16 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tokenizers import Tokenizer
 
 from tasks.evaluation.token_views import readable
 from tasks.evaluation.tokenizer_metrics import metric_lines
 from tasks.shared.errors import InputError
-from tasks.shared.vocabulary import TokenizerFileError, Vocabulary, read_vocabulary
+from tasks.shared.scaffold_file import SCAFFOLD_FILE, Scaffolds, read_scaffolds
+from tasks.shared.text_tokenizer import TextTokenizer, open_tokenizer
+from tasks.shared.vocabulary import Vocabulary, read_vocabulary
 from tasks.tokenizer.intrinsic import count_tokens_of, intrinsic_metrics
+from tasks.tokenizer.metric_table import metrics_table
+from tasks.tokenizer.scaffold_agreement import agreement_metrics
 from tasks.tokenizer.token_kinds import find_kinds, longest_ids, vocabulary_metrics
 
 _GROUNDS = ("black on #bcd9fa", "black on #fbd3a8", "black on #b9e6cc")
@@ -82,19 +85,18 @@ def show(console: Console, tokenizer_path: Path, text: str, compare: Path | None
     sides = dict(zip(names, map(_read, folders), strict=True))
     for name, (tokenizer, vocabulary) in sides.items():
         _print_cut(console, name, vocabulary, tokenizer.encode(text, add_special_tokens=False).ids)
-    console.print(_metrics(sides, text))
+    scaffolds = {
+        name: read_scaffolds(folder)
+        for name, folder in zip(names, folders, strict=True)
+        if (folder / SCAFFOLD_FILE).exists()
+    }
+    console.print(_metrics(sides, scaffolds, text))
     console.print("\nLongest tokens", style="bold")
     console.print(_longest(sides))
 
 
-def _read(folder: Path) -> tuple[Tokenizer, Vocabulary]:
-    vocabulary = read_vocabulary(folder)
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # the library raises bare Exception for everything
-        raise TokenizerFileError(
-            f"{folder / 'tokenizer.json'} is no tokenizer that loads ({error}); save it again."
-        ) from error
+def _read(folder: Path) -> tuple[TextTokenizer, Vocabulary]:
+    vocabulary, tokenizer = read_vocabulary(folder), open_tokenizer(folder)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer, vocabulary
@@ -127,20 +129,30 @@ def _print_parts(console: Console, parts: Sequence[str], between: str, plain: st
     console.print(line, soft_wrap=True)
 
 
-def _metrics(sides: Mapping[str, tuple[Tokenizer, Vocabulary]], text: str) -> Table:
+def _metrics(
+    sides: Mapping[str, tuple[TextTokenizer, Vocabulary]],
+    scaffolds: Mapping[str, Scaffolds],
+    text: str,
+) -> Table:
     counted = {name: count_tokens_of(*side, [text]) for name, side in sides.items()}
     measured = intrinsic_metrics("text", [text], counted)
+    agreement = [
+        metric
+        for name, found in scaffolds.items()
+        for metric in agreement_metrics("text", name, sides[name][0], found, [text])
+    ]
     vocabularies = vocabulary_metrics({name: (side[1], None) for name, side in sides.items()})
     table = Table("metric", box=None, pad_edge=False)
     for name in sides:
         table.add_column(Text(name), justify="right")
     table.add_column("what it is", style="dim")
-    for line in metric_lines(pa.concat_tables([measured, vocabularies]), tuple(sides)):
+    tables = [measured, metrics_table(agreement), vocabularies]
+    for line in metric_lines(pa.concat_tables(tables), tuple(sides)):
         table.add_row(*map(Text, (line.label, *line.values, line.note)))
     return table
 
 
-def _longest(sides: Mapping[str, tuple[Tokenizer, Vocabulary]]) -> Table:
+def _longest(sides: Mapping[str, tuple[TextTokenizer, Vocabulary]]) -> Table:
     table = Table(box=None, pad_edge=False)
     columns: list[list[Text]] = []
     for name, (_, vocabulary) in sides.items():

@@ -12,7 +12,7 @@ from tasks.shared.byte_alphabet import from_alphabet
 from tasks.shared.errors import InputError
 from tasks.shared.vocabulary import UnsupportedTokenizerError
 from tasks.shared.vocabulary_file import TokenizerFile, read_tokenizer_file, unfold
-from tasks.shared.vocabulary_reading import vocabulary_of
+from tasks.shared.vocabulary_reading import whole_vocabulary_of
 from tasks.tokenizer.cut_words import BYTES_IN_ORDER, words_of_bytes
 from tasks.tokenizer.merge_loop import Words
 from tasks.tokenizer.mixture import Mixture, infer_mixture
@@ -69,7 +69,7 @@ def _listed_merges(file: TokenizerFile) -> list[Merge]:
             f"{file.folder} has a tokenizer of type {kind}, and the order of byte-level BPE merges "
             "is what tells the mixture; give a tokenizer of that type."
         )
-    vocabulary = vocabulary_of(file)
+    vocabulary = whole_vocabulary_of(file)
     read = [from_alphabet(text) for text in vocabulary.token_text]
     merges: list[Merge] = []
     for left, right, _ in vocabulary.merges:

@@ -11,8 +11,9 @@ import pytest
 from infra.settings import get_settings
 from tasks.shared.vocabulary_file import TokenizerFile
 from tasks.tokenizer.config import SourceWords, WordsConfig
-from tasks.tokenizer.folder import Config, Counted, Trained, train_in_folder
 from tasks.tokenizer.pretokens import PretokenCounter
+from tasks.tokenizer.trained import Config, Counted, Trained
+from tasks.tokenizer.training import train_in_folder
 from tasks.tokenizer.word_rule import word_rule
 
 SENTENCES = [

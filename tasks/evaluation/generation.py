@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from tokenizers import Tokenizer
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
+
+from tasks.shared.text_tokenizer import TextTokenizer
 
 _WARM_UP_CHARACTERS = 8
 _MAX_BYTES_OF_A_CHARACTER = 4
@@ -41,7 +42,7 @@ class Continuation:
 
 def continue_prompts(
     model: PreTrainedModel,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     prefix_id: int,
     never_ids: list[int],
     prompts: tuple[str, ...],
@@ -69,7 +70,7 @@ def continue_prompts(
 
 def _continue(
     model: PreTrainedModel,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     prefix_id: int,
     never_ids: list[int],
     prompt: str,
@@ -110,7 +111,7 @@ def _choice(sampling: Sampling, never_ids: list[int], pad_id: int) -> Generation
 class _EnoughCharacters(StoppingCriteria):
     """Stop once the new tokens spell enough text."""
 
-    def __init__(self, tokenizer: Tokenizer, n_prompt: int, n_characters: int) -> None:
+    def __init__(self, tokenizer: TextTokenizer, n_prompt: int, n_characters: int) -> None:
         self._tokenizer = tokenizer
         self._n_prompt = n_prompt
         self._n_characters = n_characters

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import yaml
-from tokenizers import Tokenizer
 
 from tasks.evaluation.compare import Arm
 from tasks.evaluation.config import ReportConfig
@@ -24,6 +23,7 @@ from tasks.evaluation.summary import format_cell, summary_table
 from tasks.evaluation.token_views import Lineage, UsedToken, by_use, lineages
 from tasks.evaluation.tokenizer_section import SizesShown, TokenizerSection, make_section
 from tasks.evaluation.wording import caveats, sentences, speed_sentences
+from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary import Vocabulary
 
 
@@ -34,8 +34,8 @@ class Story:
     origin: Mapping[str, Any]
     heldout: Sequence[Document]
     corpus: pa.Table
-    source: tuple[Vocabulary, Tokenizer]
-    target: tuple[Vocabulary, Tokenizer]
+    source: tuple[Vocabulary, TextTokenizer]
+    target: tuple[Vocabulary, TextTokenizer]
     tokens: pa.Table
     """The new tokenizer's ``vocabulary.parquet``."""
     tokenizer_metrics: pa.Table

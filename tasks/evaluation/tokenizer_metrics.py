@@ -21,6 +21,8 @@ _LABELS = {
     "shannon_entropy": "Shannon entropy, bits",
     "vocabulary_used": "vocabulary used",
     "rare_tokens": "rare tokens",
+    "plain_tokens_equal": "plain tokens that the exact encoding has too",
+    "plain_tokens_against_exact": "plain tokens / exact tokens",
     "vocabulary_size": "vocabulary size",
     "mean_token_bytes": "mean token length, bytes",
     "longest_token": "longest token, bytes",
@@ -28,6 +30,9 @@ _LABELS = {
     "unreachable_tokens": "tokens that no text has",
 }
 """Any other metric is shown by its name."""
+
+_NEARLY_ALL = 0.99
+"""A share between it and 1 is of interest for what is left."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def metric_lines(metrics: pa.Table, tokenizers: tuple[str, ...]) -> list[MetricL
 def format_value(value: float, unit: str) -> str:
     """Write a share in percent, a count whole, any other number to two or three places."""
     if unit == "share":
-        return f"{value:.1%}"
+        return f"{value:.3%}" if _NEARLY_ALL < value < 1 else f"{value:.1%}"
     if unit in ("tokens", "bytes"):
         return f"{value:,.0f}"
     return f"{value:.3f}" if unit == "ratio" else f"{value:.2f}"

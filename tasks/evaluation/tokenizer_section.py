@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 from markupsafe import Markup
-from tokenizers import Tokenizer
 
 from tasks.evaluation.token_views import pieces_of_text, readable
 from tasks.evaluation.tokenizer_metrics import MetricLine, metric_lines
 from tasks.evaluation.tokenizer_plots import lengths_in_text_plot, rank_frequency_plot, sizes_plot
+from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary import Vocabulary
 
 _RESIDUE_BELOW = 0.1
@@ -89,8 +89,8 @@ def make_section(
     metrics: pa.Table,
     tokens: pa.Table,
     source_counts: Int64[np.ndarray, " V"],
-    source: tuple[Vocabulary, Tokenizer],
-    target: tuple[Vocabulary, Tokenizer],
+    source: tuple[Vocabulary, TextTokenizer],
+    target: tuple[Vocabulary, TextTokenizer],
     paragraph: str,
     n_listed: int,
     sizes: SizesShown | None = None,

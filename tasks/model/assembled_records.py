@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tasks.model.model_folder import read_record
 from tasks.model.token_ids import updated_config, with_new_ids
-from tasks.model.tokenizer_files import TOKENIZER_FILES, write_json
+from tasks.model.tokenizer_files import SHIPPED_TOKENIZER_FILES, write_json
 from tasks.shared.vocabulary import Vocabulary, match_ids, read_vocabulary
 
 GENERATION_FILE = "generation_config.json"
@@ -37,7 +37,7 @@ def write_assembled_records(
         generation = read_record(model / GENERATION_FILE)
         generation = with_new_ids(generation, new.roles, new_id, GENERATION_FILE)
         write_json(target / GENERATION_FILE, generation)
-    copy_files(tokenizer, target, TOKENIZER_FILES)
+    copy_files(tokenizer, target, SHIPPED_TOKENIZER_FILES)
 
 
 def write_exported_records(base: Path, target: Path, dtype: str | None) -> None:
@@ -47,7 +47,7 @@ def write_exported_records(base: Path, target: Path, dtype: str | None) -> None:
         config = {key: value for key, value in config.items() if key != "torch_dtype"}
         config["dtype"] = dtype
     write_json(target / "config.json", config)
-    copy_files(base, target, (GENERATION_FILE, *TOKENIZER_FILES))
+    copy_files(base, target, (GENERATION_FILE, *SHIPPED_TOKENIZER_FILES))
 
 
 def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:

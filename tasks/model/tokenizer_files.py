@@ -20,6 +20,8 @@ TOKENIZER_FILES = (
 )
 """Everything transformers reads beside a fast tokenizer's ``tokenizer.json``, other forms of the
 same tokenizer that its stage was asked for, and what its scaffold, tool and reserved tokens are."""
+SHIPPED_TOKENIZER_FILES = (*TOKENIZER_FILES, "tokenization_scaffold.py")
+"""The same with our own class for exact Scaffold-BPE; no code is imported with a model."""
 
 _CONFIG_KEY_OF_ROLE = {
     "bos": "bos_token",

@@ -39,7 +39,7 @@ def tokenize_corpus(
     from infra.parquet import write_table
     from tasks.shared.vocabulary import read_vocabulary
 
-    tokenizer_folder = open_artifact(tokenizer, "tokenizer*.json")
+    tokenizer_folder = open_artifact(tokenizer, "*.json")
     n_ids = len(read_vocabulary(tokenizer_folder))
     sources = sorted(open_artifact(corpus, "train-*.parquet").glob("train-*.parquet"))
     shards = [

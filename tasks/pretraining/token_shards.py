@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
-from tokenizers import Tokenizer
 
 from tasks.pretraining.errors import TokensMismatchError
 from tasks.pretraining.packing import Documents
 from tasks.pretraining.token_bytes import bytes_of_tokens
+from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary import Vocabulary
 
 SCHEMA = pa.schema(
@@ -17,7 +17,7 @@ SCHEMA = pa.schema(
 )
 
 
-def encode_documents(tokenizer: Tokenizer, documents: pa.RecordBatch) -> pa.RecordBatch:
+def encode_documents(tokenizer: TextTokenizer, documents: pa.RecordBatch) -> pa.RecordBatch:
     """Cut documents as they stand: no special token is added, none is read out of the text.
 
     Args:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64, Integer
-from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from tasks.shared.errors import InputError
+from tasks.shared.text_tokenizer import TextTokenizer
 
 LOGITS_AT_ONCE = 2**27
 """Values of one batch's logits, 512 MB in float32: beyond that a batch gains no speed."""
@@ -48,7 +48,7 @@ def check_document_bytes(document_bytes: int, context_length: int | None) -> Non
 
 
 def encode_documents(
-    tokenizer: Tokenizer, texts: Sequence[str]
+    tokenizer: TextTokenizer, texts: Sequence[str]
 ) -> tuple[list[list[int]], Bool[np.ndarray, " N"]]:
     """Tokenize documents without special tokens and see which survive.
 

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from tasks.shared.errors import InputError
+from tasks.shared.text_tokenizer import TextTokenizer, open_tokenizer
+from tasks.shared.vocabulary_file import TokenizerFileError
 
 
 class ModelFolderError(InputError):
@@ -59,21 +60,22 @@ def load_causal_lm(
     return model
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """Load ``tokenizer.json`` for encoding running text.
+def load_tokenizer(folder: Path) -> TextTokenizer:
+    """Load ``tokenizer.json`` for encoding running text, exactly where the folder does.
 
     Truncation and padding are off, and a special token's name inside a text is text: a document
     that quotes ``<|endoftext|>`` must not end there.
 
     Raises:
         ModelFolderError: the file is missing or cannot be read.
+        ScaffoldFileError: the ``scaffold.json`` that it needs is absent or broken.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ModelFolderError(f"{folder} has no tokenizer.json; export the model's tokenizer too.")
     try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for everything
+        tokenizer = open_tokenizer(folder)
+    except TokenizerFileError as error:
         raise ModelFolderError(
             f"{path} is no readable tokenizer ({error}); write it again with tokenizers >= 0.23."
         ) from error

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tasks.shared.errors import InputError
 from tasks.shared.segmentation_search import search_of
+from tasks.shared.text_tokenizer import split_ids
 from tasks.shared.vocabulary_file import read_tokenizer_file
-from tasks.shared.vocabulary_reading import vocabulary_of
+from tasks.shared.vocabulary_reading import vocabulary_of, whole_vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
 
 
@@ -28,7 +29,8 @@ class Segmenter:
         file = read_tokenizer_file(folder)
         self._folder = folder
         self._vocabulary = vocabulary_of(file)
-        self._cut_all = search_of(file, self._vocabulary)
+        self._cut_all = search_of(file, whole_vocabulary_of(file))
+        self._scaffolds = file.scaffolds
 
     def segment(self, b: bytes) -> list[int]:
         """Cut one byte string.
@@ -56,9 +58,12 @@ class Segmenter:
 
     def try_segment_all(self, tokens: Sequence[bytes]) -> list[list[int] | None]:
         """Cut many byte strings, ``None`` for those the model has no pieces for."""
+        cuts = self._cut_all(tokens)
+        if self._scaffolds is not None:
+            cuts = [split_ids(cut, self._scaffolds) for cut in cuts]
         return [
             cut if spell(self._vocabulary, cut) == token else None
-            for token, cut in zip(tokens, self._cut_all(tokens), strict=True)
+            for token, cut in zip(tokens, cuts, strict=True)
         ]
 
 

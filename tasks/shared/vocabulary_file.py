@@ -1,6 +1,6 @@
 """What a tokenizer folder says, parsed but not yet interpreted.
 
-Only ``tokenizer.json`` and the two small files beside it are read, as JSON: no tokenizer class
+Only ``tokenizer.json`` and the small files beside it are read, as JSON: no tokenizer class
 takes part, so nothing is normalised, cleaned up or decoded on the way.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tasks.shared.errors import InputError
+from tasks.shared.scaffold_file import Scaffolds, is_exact, read_scaffolds
 
 Json = dict[str, Any]
 
@@ -33,12 +34,14 @@ class TokenizerFile:
         tokenizer: ``tokenizer.json``.
         added: (id, content, special) of the tokens that stand beside the model's own.
         named: content of the token for each role that ``tokenizer_config.json`` names.
+        scaffolds: tokens that no text is left with, where the folder encodes exactly.
     """
 
     folder: Path
     tokenizer: Json
     added: tuple[tuple[int, str, bool], ...]
     named: dict[str, str]
+    scaffolds: Scaffolds | None = None
 
     @property
     def model(self) -> Json:
@@ -107,6 +110,7 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
 
     Raises:
         TokenizerFileError: ``tokenizer.json`` is absent, broken or holds no vocabulary.
+        ScaffoldFileError: it needs a ``scaffold.json``, which is absent or broken.
     """
     tokenizer = read_json(folder / "tokenizer.json")
     if "vocab" not in (tokenizer.get("model") or {}):
@@ -126,7 +130,8 @@ def tokenizer_file_of(folder: Path, tokenizer: Json) -> TokenizerFile:
         named |= roles
     config_path = folder / "tokenizer_config.json"
     config = read_json(config_path) if config_path.exists() else {}
-    return TokenizerFile(folder, tokenizer, _added(tokenizer, config), named)
+    scaffolds = read_scaffolds(folder) if is_exact(tokenizer) else None
+    return TokenizerFile(folder, tokenizer, _added(tokenizer, config), named, scaffolds)
 
 
 def roles_by_file(folder: Path) -> dict[str, dict[str, str]]:

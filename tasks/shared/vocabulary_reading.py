@@ -1,5 +1,6 @@
 """From a tokenizer folder to a ``Vocabulary``."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.shared.vocabulary_codec import codec_of
@@ -20,6 +21,17 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 def vocabulary_of(file: TokenizerFile) -> Vocabulary:
     """Interpret a parsed tokenizer folder; see ``read_vocabulary``."""
+    whole = whole_vocabulary_of(file)
+    if file.scaffolds is None:
+        return whole
+    n_visible = file.scaffolds.n_visible
+    return replace(
+        whole, token_bytes=whole.token_bytes[:n_visible], token_text=whole.token_text[:n_visible]
+    )
+
+
+def whole_vocabulary_of(file: TokenizerFile) -> Vocabulary:
+    """The same with the tokens that merge and have no row: exact Scaffold-BPE's scaffolds."""
     codec = codec_of(file)
     model_text = dict(file.vocabulary_items())
     text = {**model_text, **{token_id: content for token_id, content, _ in file.added}}

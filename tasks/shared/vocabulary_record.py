@@ -16,7 +16,8 @@ class Vocabulary:
         special_ids: id by special token text.
         roles: id by what a special token does: ``bos``, ``eos``, ``pad``, ``unk``,
             ``document_separator``, ``chat_turn_end``... One id may have several roles.
-        merges: (left id, right id, result id) in rank order; empty unless the model is BPE.
+        merges: (left id, right id, result id) in rank order; empty unless the model is BPE. Ids
+            from ``len()`` on are of tokens without a row: exact Scaffold-BPE's scaffolds.
     """
 
     token_bytes: tuple[bytes | None, ...]
@@ -28,6 +29,10 @@ class Vocabulary:
     def __len__(self) -> int:
         """Count the rows the tokenizer names: its largest id plus one."""
         return len(self.token_bytes)
+
+    def merges_of_rows(self) -> tuple[tuple[int, int, int], ...]:
+        """Those merges whose parts and result all have a row."""
+        return tuple(merge for merge in self.merges if max(merge) < len(self))
 
     def is_byte_fallback(self, token_id: int) -> bool:
         """Tell whether the id is a ``<0xNN>`` stand-in for one byte and not a real piece."""

@@ -113,6 +113,9 @@ def carry_config(config: Json, source: TokenizerFile, kept: set[str]) -> Json:
     carried: dict[str, Any] = {
         name: value for name, value in config.items() if name not in _ONLY_OF_THE_SOURCE_FOLDER
     }
+    if source.scaffolds is not None:
+        # Names the class that encodes the source exactly.
+        carried.pop("auto_map", None)
     carried |= {f"{role}_token": text for role, text in source.named.items() if text in kept}
     for name in _TOKEN_LISTS:
         if name in carried:

@@ -2,13 +2,12 @@
 
 from collections.abc import Collection
 
-from tokenizers import Tokenizer
-
+from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.errors import BrokenTokenizerError
 
 
-def check_ids(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+def check_ids(tokenizer: TextTokenizer, vocabulary: Vocabulary) -> None:
     """Refuse a file that the tokenizers library numbers otherwise than it says.
 
     Raises:

@@ -11,6 +11,7 @@ from tasks.shared.vocabulary_file import NamedRole
 from tasks.tokenizer.term_presets import LeadingSpace, PresetName
 
 Digits = Literal["individual", "groups_of_3", "none"]
+Encoding = Literal["plain", "exact"]
 LengthShare = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], PositiveFloat]
 
 
@@ -273,6 +274,22 @@ class ScaffoldBpe(_Sized):
         gt=256,
         description="Tokens in all without scaffolds: 256 bytes, special tokens, others.",
     )
+    encoding: Encoding = Field(
+        default="plain",
+        description="What becomes of scaffold tokens left in a text. plain: they stay and have "
+        "rows, and the tokenizer is plain files that any server loads. exact: the method as "
+        "published; the model has no rows for them and is trained without, and the folder needs "
+        "its own tokenizer class, which transformers runs with trust_remote_code=True alone.",
+    )
+
+    @model_validator(mode="after")
+    def _other_forms_are_plain(self) -> "ScaffoldBpe":
+        if self.encoding == "exact" and self.exports:
+            raise ValueError(
+                f"exports {', '.join(self.exports)} cannot say encoding: exact; leave them out, or "
+                "choose encoding: plain"
+            )
+        return self
 
 
 class SuperwordBpe(_Learnt):

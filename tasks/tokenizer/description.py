@@ -7,25 +7,27 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
-from tokenizers import Tokenizer
 
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
 from tasks.shared.model_shape import ModelShape
+from tasks.shared.scaffold_file import Scaffolds
 from tasks.shared.segmentation import Segmenter
+from tasks.shared.text_tokenizer import TextTokenizer, open_tokenizer
 from tasks.shared.vocabulary_codec import ByteLevel, codec_of
 from tasks.shared.vocabulary_file import TokenizerFile, read_tokenizer_file, unfold
 from tasks.shared.vocabulary_matching import NO_MATCH, match_ids
-from tasks.shared.vocabulary_reading import vocabulary_of
+from tasks.shared.vocabulary_reading import vocabulary_of, whole_vocabulary_of
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.checks import check_extension, check_ids, check_same_size
 from tasks.tokenizer.config import Bpe, CharacterBpe, Extend, SupertokenBpe
-from tasks.tokenizer.folder import Config, Counted, Trained
 from tasks.tokenizer.intrinsic import CountedTokens, count_tokens_of, intrinsic_metrics
 from tasks.tokenizer.merge_loop import Words
+from tasks.tokenizer.metric_table import Metric, metrics_table
 from tasks.tokenizer.other_sizes import other_sizes_table
 from tasks.tokenizer.reachability import find_reachable
 from tasks.tokenizer.recut import has_long_words, recut
 from tasks.tokenizer.residue import final_and_made, ids_of_bytes
+from tasks.tokenizer.scaffold_agreement import agreement_metrics
 from tasks.tokenizer.size_sweep import Sweep, sweep_sizes
 from tasks.tokenizer.tables import (
     TokenUse,
@@ -35,6 +37,7 @@ from tasks.tokenizer.tables import (
     vocabulary_table,
 )
 from tasks.tokenizer.token_kinds import vocabulary_metrics
+from tasks.tokenizer.trained import Config, Counted, Trained
 from tasks.tokenizer.vocabulary_size import SizeChoice
 from tasks.tokenizer.word_rule import WordRule
 
@@ -75,20 +78,20 @@ def describe_tokenizer(
     """
     file = read_tokenizer_file(folder)
     old, new = vocabulary_of(source), vocabulary_of(file)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer, old_tokenizer = open_tokenizer(folder), open_tokenizer(source.folder)
     check_ids(tokenizer, new)
     if isinstance(config, Extend):
         _check_extended(config, old, new, trained)
     source_ids_W = match_ids(old, new)
     reachable_W = find_reachable(tokenizer, Segmenter(folder), new, _sees_text_as_it_is(file))
-    old_tokenizer = Tokenizer.from_file(str(source.folder / "tokenizer.json"))
     counted = {
         "source": count_tokens_of(old_tokenizer, old, sample),
         "new": count_tokens_of(tokenizer, new, sample),
     }
-    use = TokenUse(counted["new"].counts, *_left_and_made(file, new, counted_words))
+    use = TokenUse(counted["new"].counts, *_left_and_made(file, counted_words))
     is_new_W = source_ids_W == NO_MATCH
-    scaffolds = frozenset(trained.splits or ())
+    scaffolds = frozenset(trained.scaffolds.splits if trained.scaffolds else ())
+    agreement = _agreement(tokenizer, trained.scaffolds, sample)
     tables = {
         "vocabulary": vocabulary_table(
             new,
@@ -103,6 +106,7 @@ def describe_tokenizer(
         "metrics": pa.concat_tables(
             [
                 intrinsic_metrics(SUITE, sample, counted, _RARE_BELOW),
+                metrics_table(agreement),
                 vocabulary_metrics({"source": (old, None), "new": (new, reachable_W)}),
             ]
         ),
@@ -141,7 +145,7 @@ def describe_tokenizer(
         "n_terms_left_out": trained.terms.n_left_out,
         "recommended_size": None if choice is None else choice.recommended,
         "recommended_size_reason": None if choice is None else choice.reason,
-    }
+    } | {metric.metric: metric.value for metric in agreement}
     if trained.carried is not None:
         summary["carried_from_source"] = ", ".join(trained.carried) or "none"
     return Description(tables, summary)
@@ -182,10 +186,31 @@ def _has_prefixes(config: Config) -> bool:
     return isinstance(config, (Bpe, SupertokenBpe, CharacterBpe))
 
 
+def _agreement(
+    tokenizer: TextTokenizer, scaffolds: Scaffolds | None, sample: Sequence[str]
+) -> list[Metric]:
+    if scaffolds is None:
+        return []
+    return agreement_metrics(SUITE, "new", tokenizer, scaffolds, sample)
+
+
 def _left_and_made(
-    file: TokenizerFile, vocabulary: Vocabulary, words: Counted | None
+    file: TokenizerFile, words: Counted | None
 ) -> tuple[Int64[np.ndarray, " W"], Int64[np.ndarray, " W"]]:
     """How often the words leave each token, and how often it is there on the way."""
+    left, made = _merged(file, whole_vocabulary_of(file), words)
+    if file.scaffolds is None:
+        return left, made
+    for scaffold, parts in file.scaffolds.splits.items():
+        np.add.at(left, parts, left[scaffold])
+        np.add.at(made, parts, left[scaffold])
+    return left[: file.scaffolds.n_visible], made[: file.scaffolds.n_visible]
+
+
+def _merged(
+    file: TokenizerFile, vocabulary: Vocabulary, words: Counted | None
+) -> tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"]]:
+    """The same before scaffold tokens are split."""
     if words is None or not isinstance(codec_of(file), ByteLevel):
         nothing = np.zeros(len(vocabulary), np.int64)
         return nothing, nothing

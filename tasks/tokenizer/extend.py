@@ -71,13 +71,20 @@ def extend_tokenizer(
         progress: called with tokens and those wanted.
 
     Raises:
-        UnsupportedSourceError: the source is not BPE, or cannot write the text.
+        UnsupportedSourceError: the source is not BPE, is exact Scaffold-BPE, or cannot write the
+            text.
         CorpusTooSmallError: the text does not hold so many pairs.
     """
     if source.model_type != "BPE":
         raise UnsupportedSourceError(
             f"method: extend continues merges, and the {source.model_type} tokenizer of the "
             "source model has none; choose method: bpe, which makes a new vocabulary."
+        )
+    if source.scaffolds is not None:
+        raise UnsupportedSourceError(
+            "method: extend numbers new tokens behind the old ones, where the source's exact "
+            "Scaffold-BPE has the ids of its scaffolds; choose a method that makes a new "
+            "vocabulary."
         )
     file = replace(source, tokenizer=_fold_added_tokens(source))
     n_old = 1 + max(file.model["vocab"].values())

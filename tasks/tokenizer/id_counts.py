@@ -5,13 +5,17 @@ from itertools import chain
 
 import numpy as np
 from jaxtyping import Int64
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
+
+from tasks.shared.text_tokenizer import ExactEncoding, TextTokenizer
 
 _BATCH_CHARACTERS = 200_000
 """Holds many short words or a few documents, so that neither calls nor memory grow large."""
 
 
-def count_ids(tokenizer: Tokenizer, texts: Iterable[str], n_ids: int) -> Int64[np.ndarray, " V"]:
+def count_ids(
+    tokenizer: TextTokenizer, texts: Iterable[str], n_ids: int
+) -> Int64[np.ndarray, " V"]:
     """Count each id over all texts, without the special tokens around a text.
 
     Args:
@@ -26,13 +30,15 @@ def count_ids(tokenizer: Tokenizer, texts: Iterable[str], n_ids: int) -> Int64[n
     return counts_V
 
 
-def count_tokens_of_each(tokenizer: Tokenizer, texts: Iterable[str]) -> Int64[np.ndarray, " T"]:
+def count_tokens_of_each(tokenizer: TextTokenizer, texts: Iterable[str]) -> Int64[np.ndarray, " T"]:
     """Count the tokens of each text, without the special tokens around it."""
     lengths = chain.from_iterable(map(len, batch) for batch in _encode(tokenizer, texts))
     return np.fromiter(lengths, dtype=np.int64)
 
 
-def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[Encoding]]:
+def _encode(
+    tokenizer: TextTokenizer, texts: Iterable[str]
+) -> Iterator[list[Encoding] | list[ExactEncoding]]:
     batch: list[str] = []
     n_characters = 0
     for text in texts:

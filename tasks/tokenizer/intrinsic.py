@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
-from tokenizers import Tokenizer
 
+from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary_record import Vocabulary
 from tasks.tokenizer.entropies import renyi_entropy, shannon_entropy
 from tasks.tokenizer.id_counts import count_ids
@@ -27,7 +27,7 @@ ALPHA = 2.5
 class CountedTokens:
     """A tokenizer, and how often some texts have each of its ids."""
 
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
     vocabulary: Vocabulary
     counts: Int64[np.ndarray, " V"]
 
@@ -38,7 +38,7 @@ class CountedTokens:
 
 
 def count_tokens_of(
-    tokenizer: Tokenizer, vocabulary: Vocabulary, texts: Sequence[str]
+    tokenizer: TextTokenizer, vocabulary: Vocabulary, texts: Sequence[str]
 ) -> CountedTokens:
     """Cut texts with a tokenizer and count."""
     return CountedTokens(tokenizer, vocabulary, count_ids(tokenizer, texts, len(vocabulary)))

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tokenizers import Tokenizer
 
+from tasks.shared.text_tokenizer import open_tokenizer
 from tasks.shared.vocabulary_file import read_tokenizer_file
 from tasks.shared.vocabulary_reading import vocabulary_of
 from tasks.tokenizer.checks import check_ids
-from tasks.tokenizer.folder import Trained
 from tasks.tokenizer.id_counts import count_ids
+from tasks.tokenizer.trained import Trained
 
 OTHER_SIZES_SCHEMA = pa.schema(
     [
@@ -45,14 +45,14 @@ def other_sizes_table(
     rows = list[dict[str, int | float | str | None]]()
     for size, one in sorted(other_sizes.items()):
         place = folder / "sizes" / str(size)
-        tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+        tokenizer = open_tokenizer(place)
         vocabulary = vocabulary_of(read_tokenizer_file(place))
         check_ids(tokenizer, vocabulary)
         n_tokens = int(np.sum(count_ids(tokenizer, sample, len(vocabulary))))
         rows.append(
             {
                 "vocabulary_size": size,
-                "n_scaffolds": len(one.splits or ()),
+                "n_scaffolds": len(one.scaffolds.splits) if one.scaffolds else 0,
                 "n_tokens": n_tokens,
                 "bytes_per_token": n_bytes / n_tokens if n_tokens else None,
                 "folder": place.relative_to(folder).as_posix(),

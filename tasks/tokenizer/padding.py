@@ -18,22 +18,28 @@ class AddedTokenError(InputError):
 
 
 def add_extra_tokens(
-    tokenizer: Json, tools: Sequence[ToolToken], multiple: int, n_last: int = 0
+    tokenizer: Json,
+    tools: Sequence[ToolToken],
+    multiple: int,
+    n_last: int = 0,
+    *,
+    last_have_rows: bool = True,
 ) -> tuple[Json, ExtraTokens]:
-    """Add a token for each tool, then reserved ones up to the next multiple of ids.
+    """Add a token for each tool, then reserved ones up to the next multiple of rows.
 
     Args:
         tokenizer: ``tokenizer.json``; it is not changed.
         tools: in the order of the new ids.
-        multiple: of the number of ids.
+        multiple: of the number of rows.
         n_last: tokens that stay behind the new ones and so get higher ids: scaffolds, which are
             no output of the tokenizer.
+        last_have_rows: whether these count as rows.
 
     Raises:
         AddedTokenError: a name is there twice, or a token already.
     """
     with_tools, by_id = add_tool_tokens(tokenizer, tools, n_last)
-    padded = pad_to_multiple(with_tools, multiple, n_last)
+    padded = pad_to_multiple(with_tools, multiple, n_last, last_have_rows=last_have_rows)
     reserved = range(n_rows(with_tools) - n_last, n_rows(padded) - n_last)
     return padded, ExtraTokens(by_id, reserved)
 
@@ -66,13 +72,16 @@ def add_tool_tokens(
     return _with_special(tokenizer, names, n_last), dict(enumerate(tools, start))
 
 
-def pad_to_multiple(tokenizer: Json, multiple: int, n_last: int = 0) -> Json:
+def pad_to_multiple(
+    tokenizer: Json, multiple: int, n_last: int = 0, *, last_have_rows: bool = True
+) -> Json:
     """Add reserved special tokens up to the next multiple; none where it is one.
 
     Args:
         tokenizer: ``tokenizer.json``; it is not changed.
         multiple: of the number of rows.
         n_last: tokens that stay behind the new ones.
+        last_have_rows: whether these count as rows.
 
     Raises:
         AddedTokenError: the multiple is below 1.
@@ -81,7 +90,8 @@ def pad_to_multiple(tokenizer: Json, multiple: int, n_last: int = 0) -> Json:
         raise AddedTokenError(
             f"pad_to_multiple_of={multiple} must be 1 or more; 1 pads nothing, 64 is usual."
         )
-    return pad_to_size(tokenizer, -(-n_rows(tokenizer) // multiple) * multiple, n_last)
+    n_missing = -(n_rows(tokenizer) - (0 if last_have_rows else n_last)) % multiple
+    return pad_to_size(tokenizer, n_rows(tokenizer) + n_missing, n_last)
 
 
 def pad_to_size(tokenizer: Json, size: int, n_last: int = 0) -> Json:

@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.shared.extra_tokens import write_extra_tokens
 from tasks.shared.vocabulary_file import Json, TokenizerFile
 from tasks.tokenizer.adoption import adopt
 from tasks.tokenizer.carry_over import carry_config
 from tasks.tokenizer.config import Pretrained
-from tasks.tokenizer.exports import write_exports
 from tasks.tokenizer.folder import (
     TEMPLATE,
-    Trained,
     read_config,
     read_template,
-    with_extra_tokens,
+    write_beside,
     write_files,
 )
+from tasks.tokenizer.trained import Trained
+from tasks.tokenizer.training import with_extra_tokens
 
 
 def adopt_in_folder(
@@ -42,8 +41,7 @@ def adopt_in_folder(
         record |= {key: value for key, value in read_config(folder_of).items() if key == name}
     made = with_extra_tokens(Trained(file.tokenizer, carried=adopted.carried), config)
     write_files(folder, made.tokenizer, record, origin / TEMPLATE)
-    write_extra_tokens(folder, made.extra)
-    write_exports(folder, made.tokenizer, file, config.exports)
+    write_beside(folder, made, file, config.exports)
     return made
 
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool
-from tokenizers import Tokenizer
 
 from tasks.shared.segmentation import Segmenter
+from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary_record import Vocabulary
 
 
 def find_reachable(
-    tokenizer: Tokenizer, segmenter: Segmenter, vocabulary: Vocabulary, byte_level: bool
+    tokenizer: TextTokenizer, segmenter: Segmenter, vocabulary: Vocabulary, byte_level: bool
 ) -> Bool[np.ndarray, " W"]:
     """Tell for each token whether some text has it.
 
@@ -52,7 +52,7 @@ def find_reachable(
 
 
 def _give_themselves(
-    tokenizer: Tokenizer, texts: dict[int, str], reachable: Bool[np.ndarray, " W"]
+    tokenizer: TextTokenizer, texts: dict[int, str], reachable: Bool[np.ndarray, " W"]
 ) -> Sequence[int]:
     """Mark the tokens that their own text gives; return the others."""
     encodings = tokenizer.encode_batch_fast(list(texts.values()), add_special_tokens=False)

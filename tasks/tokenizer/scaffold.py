@@ -4,11 +4,12 @@ Scaffold-BPE, 2024 (arXiv 2404.17808), algorithm 2: encode with all tokens, then
 scaffold left over by visible tokens that spell it.
 """
 
+from tasks.shared.scaffold_file import Scaffolds
 from tasks.tokenizer.byte_level_file import number_tokens
 from tasks.tokenizer.merge_loop import Learnt
 
 
-def split_scaffolds(learnt: Learnt, n_special: int) -> dict[int, list[int]]:
+def split_scaffolds(learnt: Learnt, n_special: int) -> Scaffolds:
     """Ids of the visible tokens that spell each scaffold token, by its id.
 
     Of several merges that make a token the one that leads to the fewest visible tokens counts,
@@ -23,4 +24,5 @@ def split_scaffolds(learnt: Learnt, n_special: int) -> dict[int, list[int]]:
         parts = spelled[left] + spelled[right]
         if result in scaffolds and (result not in found or len(parts) < len(found[result])):
             found[result] = spelled[result] = parts
-    return {ids[token]: parts for token, parts in sorted(found.items())}
+    splits = {ids[token]: parts for token, parts in found.items()}
+    return Scaffolds(n_special + learnt.n_visible(), dict(sorted(splits.items())))

@@ -38,9 +38,9 @@ from tasks.tokenizer.sampling import take_evenly
 if TYPE_CHECKING:
     from tasks.shared.model_shape import ModelShape
     from tasks.shared.vocabulary_file import TokenizerFile
-    from tasks.tokenizer.folder import Counted, Trained
     from tasks.tokenizer.pretoken_counts import PretokenCounts
     from tasks.tokenizer.term_presets import Term
+    from tasks.tokenizer.trained import Counted, Trained
     from tasks.tokenizer.word_rule import WordRule
 
 PRETOKENS_VERSION = 1
@@ -175,7 +175,7 @@ def train_tokenizer(
     """
     from tasks.shared.vocabulary_file import read_tokenizer_file
     from tasks.tokenizer.description import describe_tokenizer
-    from tasks.tokenizer.folder import Counted
+    from tasks.tokenizer.trained import Counted
 
     # The model's weights are not needed, so they are neither fetched nor hashed.
     source = read_tokenizer_file(open_artifact(model, "*.j*"))
@@ -209,8 +209,8 @@ def _made(
     counted: Sequence[Counted],
     locks: Sequence[Artifact],
 ) -> Trained:
-    from tasks.tokenizer.folder import train_in_folder
     from tasks.tokenizer.pretrained_folder import adopt_in_folder
+    from tasks.tokenizer.training import train_in_folder
 
     def show(done: int, total: int) -> None:
         attempt.progress(done, total, f"{done:,} tokens")

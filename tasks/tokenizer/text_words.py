@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import regex
 from jaxtyping import Int64
-from tokenizers import Tokenizer
 
+from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.tokenizer.id_counts import count_tokens_of_each
 
 _WORD = regex.compile(r" ?\w+")
@@ -51,12 +51,12 @@ def find_words(texts: Iterable[str]) -> Words:
     return Words(tuple(forms), counts_T, tuple(sorted({form.lstrip(" ") for form in forms})))
 
 
-def count_split(tokenizer: Tokenizer, words: Words) -> int:
+def count_split(tokenizer: TextTokenizer, words: Words) -> int:
     """Count the occurrences of words that are more than one token, each encoded on its own."""
     return int(np.sum(words.counts[count_tokens_of_each(tokenizer, words.forms) > 1]))
 
 
-def count_kept_whole(tokenizer: Tokenizer, words: Words, *, leading_space: bool) -> int:
+def count_kept_whole(tokenizer: TextTokenizer, words: Words, *, leading_space: bool) -> int:
     """Count the distinct words that are one token.
 
     Over the number of distinct words this is the single-token retention rate, STRR, of

@@ -38,13 +38,13 @@ from tasks.tokenizer.config import (
     WordsConfig,
 )
 from tasks.tokenizer.errors import CorpusTooSmallError, PretokensMismatchError, SourceWeightError
-from tasks.tokenizer.folder import Config
 from tasks.tokenizer.format_errors import NotExpressibleError
 from tasks.tokenizer.padding import AddedTokenError
 from tasks.tokenizer.random_chunks import cut_chunks
 from tasks.tokenizer.task import count_pretokens, train_tokenizer
 from tasks.tokenizer.term_errors import TermError
 from tasks.tokenizer.tiktoken_format import read_tiktoken
+from tasks.tokenizer.trained import Config
 from tasks.tokenizer.worker import count_shard
 
 FLORES = Path("../shared/data")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.run_config import load_run_config
+from flows.compare_config import CompareConfig
+from flows.run_config import RunConfig, load_config, load_run_config
 from tasks.shared.vocabulary_file import TokenizerFile, read_tokenizer_file
 from tasks.tokenizer.config import Bytes
 from tasks.tokenizer.term_choice import choose_terms
@@ -20,7 +21,7 @@ def source(tiny_model_folder: Path) -> TokenizerFile:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_run_file_is_valid(path: Path):
-    load_run_config(path)
+    load_config(path, CompareConfig if path.stem.startswith("compare") else RunConfig)
 
 
 def test_legal_terms_are_words_under_the_rule_of_their_run_file(source: TokenizerFile):

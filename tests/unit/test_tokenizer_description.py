@@ -106,8 +106,8 @@ def test_scaffold_tokens_are_named_and_stand_last(
     assert is_scaffold == [False] * 350 + [True] * (len(rows) - 350)
     assert described.summary["n_scaffolds"] == len(rows) - 350 > 0
     assert all(row["reachable"] for row in rows if row["formation"] == "merge")
-    assert trained.splits is not None
-    for scaffold, parts in trained.splits.items():
+    assert trained.scaffolds is not None
+    for scaffold, parts in trained.scaffolds.splits.items():
         assert b"".join(rows[part]["bytes"] for part in parts) == rows[scaffold]["bytes"]
         assert max(parts) < 350
 
