@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
@@ -86,9 +87,12 @@ class CompareConfig(StageConfig):
 
 
 def _seeded(embedding: EmbeddingConfig, seed: int) -> EmbeddingConfig:
-    """The same with a seed, where the initialiser draws at random."""
-    method = embedding.initialiser
-    if "seed" not in type(method).model_fields:
-        return embedding
-    seeded = method.model_copy(update={"seed": seed})
-    return embedding.model_copy(update={"initialiser": seeded})
+    """The same with a seed for all that is drawn at random."""
+    method, drawn = embedding.initialiser, dict[str, Any]()
+    if "seed" in type(method).model_fields:
+        drawn["initialiser"] = method.model_copy(update={"seed": seed})
+    if method.head == "prefix_prior":
+        drawn["prefix_prior"] = embedding.prefix_prior.model_copy(update={"seed": seed})
+    if "normal" in embedding.fallback:
+        drawn["fallback_seed"] = seed
+    return embedding.model_copy(update=drawn)

@@ -172,11 +172,11 @@ def tiny_run(tmp_path: Path, tiny_model_folder: Path, small_corpus_texts: list[s
         },
         "tokenizer": {"method": "extend", "n_new_tokens": 64},
         "embedding": {
-            "initialiser": {
-                "method": "composed",
+            "initialiser": {"method": "composed"},
+            "prefix_prior": {
                 "direction_positions": 512,
                 "max_direction_spread": 10.0,  # untrained hidden states agree on no direction
-            }
+            },
         },
         "pretraining": {
             "phases": [{"trainable": "all", "budget": {"unit": "bytes", "amount": 12_000}}],

@@ -3,15 +3,18 @@
 Dimensions: W = rows, D = model width.
 """
 
-from collections import Counter
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from tasks.embedding.pieces import Pieces
+from tasks.embedding.rows import Origins
 from tasks.shared.errors import InputError
+
+TOLERANCE = 1e-5
+"""Of shares, which are sums of float32 weights."""
+MEANS = ("mean", "fallback")
+"""Methods that give many tokens one row and need no weights to say so."""
 
 
 class BadRowsError(InputError):
@@ -23,9 +26,9 @@ class Duplicates:
     """Groups of equal rows among new tokens, counted by the tokens beyond the first."""
 
     explained: int
-    """Tokens that consist of the same pieces, hence have the same row by construction."""
+    """Tokens that are the same sum of old rows, hence have the same row by construction."""
     unexplained: tuple[int, ...]
-    """Tokens whose row equals that of a token of other pieces."""
+    """Tokens whose row equals that of a token made of other rows."""
 
 
 def check_rows(
@@ -50,12 +53,12 @@ def check_rows(
 
 
 def find_duplicates(
-    rows_WD: Float32[np.ndarray, "W D"], pieces: Pieces, made_W: Bool[np.ndarray, " W"]
+    rows_WD: Float32[np.ndarray, "W D"], origins: Origins, made_W: Bool[np.ndarray, " W"]
 ) -> Duplicates:
     """Compare made rows with each other, bit for bit.
 
     A mean does not see the order of its pieces nor how often the whole is repeated, so equal
-    shares explain equal rows.
+    shares explain equal rows; so does being the mean of all old rows.
     """
     first_with: dict[bytes, int] = {}
     explained, unexplained = 0, list[int]()
@@ -63,12 +66,25 @@ def find_duplicates(
         other = first_with.setdefault(rows_WD[token].tobytes(), token)
         if other == token:
             continue
-        if _shares(pieces.of(other)) == _shares(pieces.of(token)):
+        if _same_origin(origins, other, token):
             explained += 1
         else:
             unexplained.append(token)
     return Duplicates(explained, tuple(unexplained))
 
 
-def _shares(ids: list[int]) -> dict[int, Fraction]:
-    return {piece: Fraction(count, len(ids)) for piece, count in Counter(ids).items()}
+def _same_origin(origins: Origins, one: int, other: int) -> bool:
+    shares = _shares(*origins.weights.of(one))
+    if not shares:
+        return origins.methods[one] == origins.methods[other] and origins.methods[one] in MEANS
+    theirs = _shares(*origins.weights.of(other))
+    return shares.keys() == theirs.keys() and all(
+        abs(share - theirs[piece]) < TOLERANCE for piece, share in shares.items()
+    )
+
+
+def _shares(ids: list[int], weights: list[float]) -> dict[int, float]:
+    shares: dict[int, float] = {}
+    for piece, weight in zip(ids, weights, strict=True):
+        shares[piece] = shares.get(piece, 0.0) + weight
+    return shares

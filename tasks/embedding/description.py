@@ -3,6 +3,8 @@
 Dimensions: W = new vocabulary, D = model width.
 """
 
+from collections import Counter
+
 import numpy as np
 from jaxtyping import Float32
 
@@ -17,24 +19,27 @@ def describe(
     """Summarise the rows of a vocabulary, after checking them.
 
     ``n_equal_rows`` counts new tokens whose input row (or head row) is that of another new token:
-    by construction for tokens made of the same pieces, and, in a head with priors, for tokens of
+    by construction for tokens made of the same old rows, and, in a head with priors, for tokens of
     one first piece and one count. They part ways in training. Other equal rows come from equal
     rows of the source and are counted as ``n_unexplained_equal_rows``.
 
     Raises:
         BadRowsError: a row is not finite, or a made row is zero.
     """
-    copied_W = plan.are("copied", "special_role", "special_text")
-    new_W = plan.are("new")
+    step_W = np.array(rows.steps)
+    copied_W = step_W == "kept"
+    new_W = (step_W == "made") | plan.are("new")
+    fell_back = Counter(step_W[plan.are("new", "uncovered") & (step_W != "made")].tolist())
     check_rows("input", rows.input, ~copied_W)
-    twins = find_duplicates(rows.input, plan.pieces, new_W)
+    twins = find_duplicates(rows.input, rows.input_origins, new_W)
     summary: dict[str, int | float | str | bool | None] = {
         "n_rows": len(rows.input),
         "n_copied": int(copied_W.sum()),
-        "n_initialised": int(new_W.sum()),
+        "n_initialised": int((step_W == "made").sum()),
         "n_tool_text": int(plan.are("tool_text").sum()),
         "n_reserved": int(plan.are("reserved").sum()),
-        "n_fallback": int(plan.are("uncovered").sum()),
+        "n_fallback": fell_back.total(),
+        **{f"n_fallback_{step}": n for step, n in sorted(fell_back.items())},
         "n_unassigned": int(plan.are("unassigned").sum()),
         "tied": rows.head is None,
         "untied": old.tied and rows.head is not None,
@@ -47,7 +52,7 @@ def describe(
         check_rows("head", rows.head, ~copied_W)
         head_WD, bias_W = rows.head, rows.head_bias
         seen_WD = head_WD if bias_W is None else np.column_stack([head_WD, bias_W])
-        head_twins = find_duplicates(seen_WD, plan.pieces, new_W)
+        head_twins = find_duplicates(seen_WD, rows.head_origins or rows.input_origins, new_W)
         summary["n_equal_head_rows"] = head_twins.explained + len(head_twins.unexplained)
         summary["median_norm_new_head"] = _median_norm(head_WD[new_W])
     return summary

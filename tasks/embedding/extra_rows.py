@@ -6,7 +6,7 @@ input and on the head side: TokenLearning (2025, arXiv 2506.14248), with average
 A reserved token means nothing yet. It starts as the mean of all other new rows: its logit is then
 the mean of all logits, never the largest one, until someone gives it a meaning and trains it.
 
-Dimensions: V = old vocabulary, W = new vocabulary, C = model width, or 1 for a bias.
+Dimensions: W = new vocabulary, C = model width, or 1 for a bias.
 """
 
 import re
@@ -15,11 +15,10 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
-from tasks.embedding.mean_of_pieces import mean_of_pieces
 from tasks.embedding.row_plan import RowPlan
-from tasks.embedding.rows import NewRows, SourceRows
+from tasks.embedding.rows import NewRows
 from tasks.shared.extra_tokens import ToolToken
 
 _WORD = re.compile(r"[^\W_]+")
@@ -42,26 +41,23 @@ def tool_texts(
     }
 
 
-def with_extra_rows(rows: NewRows, source: SourceRows, plan: RowPlan) -> NewRows:
-    """Replace the rows of tool tokens and reserved tokens, whichever method made the others."""
-    if not plan.are("tool_text", "reserved").any():
+def with_reserved_rows(rows: NewRows, plan: RowPlan) -> NewRows:
+    """Give reserved tokens the mean of all other rows, whichever method made those."""
+    reserved_W = plan.are("reserved")
+    if not reserved_W.any():
         return rows
-    bias_V, bias_W = source.head_bias, rows.head_bias
+    bias_W = rows.head_bias
     return replace(
         rows,
-        input=_replaced(rows.input, source.input, plan),
-        head=None if rows.head is None else _replaced(rows.head, source.head, plan),
-        head_bias=None
-        if bias_W is None or bias_V is None
-        else _replaced(bias_W[:, None], bias_V[:, None], plan)[:, 0],
+        input=_replaced(rows.input, reserved_W),
+        head=None if rows.head is None else _replaced(rows.head, reserved_W),
+        head_bias=None if bias_W is None else _replaced(bias_W[:, None], reserved_W)[:, 0],
     )
 
 
 def _replaced(
-    rows_WC: Float32[np.ndarray, "W C"], source_VC: Float32[np.ndarray, "V C"], plan: RowPlan
+    rows_WC: Float32[np.ndarray, "W C"], reserved_W: Bool[np.ndarray, " W"]
 ) -> Float32[np.ndarray, "W C"]:
-    tool_W, reserved_W = plan.are("tool_text"), plan.are("reserved")
     replaced_WC = rows_WC.copy()
-    replaced_WC[tool_W] = mean_of_pieces(source_VC, plan.pieces.select(tool_W))
-    replaced_WC[reserved_W] = replaced_WC.mean(axis=0, dtype=np.float64, where=~reserved_W[:, None])
+    replaced_WC[reserved_W] = rows_WC.mean(axis=0, dtype=np.float64, where=~reserved_W[:, None])
     return replaced_WC

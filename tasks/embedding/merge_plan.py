@@ -2,8 +2,8 @@
 
 Nodes are numbered: 0 .. V-1 are old rows, V + i is composition i. A new token is composed along
 the NEW tokenizer's merges, whose leaves are tokens that the old vocabulary has too. A token that
-no merge reaches that way (a vocabulary without merges, or a leaf the source lacks) is composed
-of its old pieces from left to right instead.
+no merge reaches that way (a vocabulary without merges, or a leaf the source lacks) can be
+composed of its old pieces from left to right instead.
 
 Dimensions: W = new vocabulary, M = new merges, N = compositions.
 """
@@ -25,14 +25,14 @@ class MergePlan:
     depth: Int32[np.ndarray, " N"]
     """1 for two old rows, else one more than the deeper part."""
     node_of: Int32[np.ndarray, " W"]
-    """Node that holds each new token; -1 where there is none (no match and no piece)."""
+    """Node that holds each new token; -1 where there is none."""
 
 
 def plan_merges(
     n_source: int,
     match_W: Int32[np.ndarray, " W"],
     merges_M3: Int32[np.ndarray, "M 3"],
-    pieces: Pieces,
+    pieces: Pieces | None = None,
 ) -> MergePlan:
     """Order the compositions that build all tokens the old vocabulary lacks.
 
@@ -40,7 +40,8 @@ def plan_merges(
         n_source: number of old rows.
         match_W: old id of each new token, -1 where the old vocabulary lacks it.
         merges_M3: left, right and result id of each merge of the new tokenizer, by rank.
-        pieces: old ids of each new token.
+        pieces: old ids of each new token, to compose those that no merge reaches; without them
+            such tokens have no node.
     """
     pairs: dict[tuple[int, int], int] = {}
     depths: list[int] = []
@@ -58,11 +59,12 @@ def plan_merges(
     for left, right, result in merges_M3.tolist():
         if node_of[result] < 0 and node_of[left] >= 0 and node_of[right] >= 0:
             node_of[result] = node(node_of[left], node_of[right])
-    for token in np.flatnonzero((np.array(node_of) < 0) & (pieces.lengths > 0)).tolist():
-        first, *rest = pieces.of(token)
-        for piece in rest:
-            first = node(first, piece)
-        node_of[token] = first
+    if pieces is not None:
+        for token in np.flatnonzero((np.array(node_of) < 0) & (pieces.lengths > 0)).tolist():
+            first, *rest = pieces.of(token)
+            for piece in rest:
+                first = node(first, piece)
+            node_of[token] = first
     sides = np.array(list(pairs), dtype=np.int32).reshape(-1, 2)
     return MergePlan(
         np.ascontiguousarray(sides[:, 0]),

@@ -4,7 +4,8 @@ Every old merge (l, r) -> t is one example of E_t from [E_l, E_r]. A ridge regre
 them gives a linear map, which is applied along the merges of the new tokens in order, so that a
 new token may be composed of new tokens.
 
-Dimensions: V = old vocabulary, M = old merges, N = compositions, F = 2 D, D = model width.
+Dimensions: V = old vocabulary, M = old merges, N = compositions, K = tokens that need rows,
+F = 2 D, D = model width.
 """
 
 from dataclasses import dataclass
@@ -55,10 +56,11 @@ def fit_merges(
         NoMergesError: there is nothing to learn from.
     """
     width = source_VD.shape[1]
-    if not len(merges_M3):
+    if len(merges_M3) < 2:
         raise NoMergesError(
-            "the source tokenizer has no merges, from which method composed learns how rows are "
-            "put together (only BPE has them): use initialiser method mean_of_pieces."
+            f"the source tokenizer has {len(merges_M3) or 'no'} merges, from which methods "
+            "merge_regression and composed learn how rows are put together (only BPE has them): "
+            "use initialiser method mean_of_pieces."
         )
     parts = [source_VD[merges_M3[:, i]].mean(axis=0, dtype=np.float64) for i in range(3)]
     mean_F, mean_D = np.concatenate(parts[:2]), parts[2]
@@ -98,3 +100,31 @@ def norm_factor(rows_ND: Float32[np.ndarray, "N D"], median_norm: float) -> floa
         return 1.0
     median = float(np.median(np.linalg.norm(rows_ND, axis=1)))
     return median_norm / median if median > 0 else 1.0
+
+
+def regress_rows(
+    source_VD: Float32[np.ndarray, "V D"],
+    merges_M3: Int32[np.ndarray, "M 3"],
+    ridge: float,
+    plan: MergePlan,
+    node_K: Int32[np.ndarray, " K"],
+) -> Float32[np.ndarray, "K D"]:
+    """Learn composition from old merges and compose new rows, brought to the old median norm.
+
+    Args:
+        source_VD: old rows.
+        merges_M3: left, right and result id of each old merge.
+        ridge: strength, as a multiple of the mean variance of the features.
+        plan: compositions of the new tokens.
+        node_K: node of each token that needs a row; -1 where it has none and gets zeros.
+
+    Raises:
+        NoMergesError: there is nothing to learn from.
+    """
+    merge_map = fit_merges(source_VD, merges_M3, ridge)
+    nodes = np.concatenate([source_VD, compose_rows(source_VD, merge_map, plan)])
+    made_KD = np.zeros((len(node_K), source_VD.shape[1]), np.float32)
+    found_K = node_K >= 0
+    made_KD[found_K] = nodes[node_K[found_K]]
+    made_KD[found_K] *= np.float32(norm_factor(made_KD[found_K], merge_map.median_norm))
+    return made_KD

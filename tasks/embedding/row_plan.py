@@ -1,6 +1,6 @@
 """What each new token is to the source model: the same token, some of its pieces, or nothing.
 
-Dimensions: W = new vocabulary.
+Dimensions: W = new vocabulary, K = tokens that need rows.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, Int64
 
 from tasks.embedding.pieces import Pieces
 from tasks.shared.vocabulary import NO_MATCH, UncoverableTokenError, Vocabulary, match_ids
@@ -42,19 +42,15 @@ class RowPlan:
         """Mark the tokens of some kinds."""
         return np.array([kind in kinds for kind in self.kinds], dtype=bool)
 
-    def refuse_uncovered(self, target: Vocabulary) -> None:
-        """Stop where the source has nothing for a token.
+    @property
+    def needed(self) -> Int64[np.ndarray, " K"]:
+        """New ids of the tokens that an initialiser is asked for, ascending."""
+        return np.flatnonzero(self.are("new", "uncovered"))
 
-        Raises:
-            UncoverableTokenError: with how many and the first of them.
-        """
-        found = [target.token_text[i] for i, kind in enumerate(self.kinds) if kind == "uncovered"]
-        if found:
-            raise UncoverableTokenError(
-                f"{len(found)} new tokens are neither in the source vocabulary nor made of its "
-                f"pieces (first: {found[:5]}); set the embedding stage's fallback to 'mean', map "
-                "special ones in special_tokens, or leave them out of the tokenizer."
-            )
+    @property
+    def needed_pieces(self) -> Pieces:
+        """Old pieces of those tokens."""
+        return self.pieces.select(self.are("new", "uncovered"))
 
 
 def plan_rows(

@@ -56,6 +56,18 @@ class RowWeights:
         """Whether the method has something for each token."""
         return self.lengths > 0
 
+    def take(self, at_K: Int64[np.ndarray, " L"]) -> "RowWeights":
+        """Take the weights of some tokens, in the order given."""
+        lengths = self.lengths[at_K]
+        offsets = np.append(0, np.cumsum(lengths))
+        from_P = np.repeat(self.offsets[at_K] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return RowWeights(self.ids[from_P], self.weights[from_P], offsets)
+
+    def of(self, token: int) -> tuple[list[int], list[float]]:
+        """List the old ids of one token and their weights."""
+        part = slice(self.offsets[token], self.offsets[token + 1])
+        return self.ids[part].tolist(), self.weights[part].tolist()
+
     def rows(self, source_VD: Float32[np.ndarray, "V D"]) -> Float32[np.ndarray, "K D"]:
         """Sum up in float32; zero rows where nothing was found.
 
@@ -69,3 +81,24 @@ class RowWeights:
         alone = (self.lengths[self.found] == 1) & (self.weights[at] == 1)
         made_KD[np.flatnonzero(self.found)[alone]] = source_VD[self.ids[at[alone]]]
         return made_KD
+
+
+def spread(
+    n_tokens: int, parts: Sequence[tuple[Int64[np.ndarray, " _"], RowWeights]]
+) -> RowWeights:
+    """Put weights of disjoint sets of tokens into one table; the other tokens have none.
+
+    Args:
+        n_tokens: size of the table.
+        parts: where tokens go, and their weights.
+    """
+    lengths_W = np.zeros(n_tokens, np.int64)
+    for at, part in parts:
+        lengths_W[at] = part.lengths
+    offsets = np.append(0, np.cumsum(lengths_W))
+    ids_P = np.empty(offsets[-1], np.int32)
+    weights_P = np.empty(offsets[-1], np.float32)
+    for at, part in parts:
+        to_P = np.repeat(offsets[at] - part.offsets[:-1], part.lengths) + np.arange(len(part.ids))
+        ids_P[to_P], weights_P[to_P] = part.ids, part.weights
+    return RowWeights(ids_P, weights_P, offsets)

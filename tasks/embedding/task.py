@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
-from tasks.embedding.config import Composed, EmbeddingConfig
+from tasks.embedding.config import EmbeddingConfig
 from tasks.shared.task import stage
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tasks.embedding.constant_direction import ConstantDirection
-    from tasks.embedding.row_plan import RowPlan
+    from tasks.embedding.head_rule import HeadPrior
+    from tasks.embedding.known import Known
     from tasks.embedding.rows import NewRows, SourceRows
     from tasks.shared.model_rows import RowNames
-    from tasks.shared.vocabulary import Vocabulary
 
-VERSION = 1
+VERSION = 2
 """Raise when the rows would change for the same config and inputs."""
 
 
@@ -34,9 +33,11 @@ def initialise_embeddings(
     corpus: Artifact,
 ) -> Summary:
     """Read old rows, make rows for every new token, write them and where each comes from."""
-    from tasks.embedding.extra_rows import tool_texts, with_extra_rows
+    from tasks.embedding.extra_rows import tool_texts
+    from tasks.embedding.initialise import Choices, initialise
+    from tasks.embedding.known import Known
     from tasks.embedding.row_plan import plan_rows
-    from tasks.embedding.rows import mean_rows
+    from tasks.embedding.worker import Readers
     from tasks.shared.extra_tokens import read_extra_tokens
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import Segmenter, read_vocabulary
@@ -52,21 +53,20 @@ def initialise_embeddings(
         tool_texts(extra.tools, config.tool_tokens),
         extra.reserved,
     )
-    if config.fallback == "error":
-        plan.refuse_uncovered(target)
     names = find_row_names(model_folder)
-    old = _read_rows(model_folder, names)
-    method = config.initialiser
-    vocabularies = (source, target)
+    known = Known(_read_rows(model_folder, names), plan, source, target)
+    readers = Readers(attempt, model_folder, tokens, corpus)
     measured: Summary = {}
-    if isinstance(method, Composed):
-        found = _bias_direction(attempt, method, model_folder, source, corpus)
-        measured = {"constant_direction_spread": found.spread}
-        rows = _composed(method, old, plan, vocabularies, tokens, found)
-    else:
-        rows = mean_rows(old, plan)
-    rows = with_extra_rows(rows, old, plan)
-    return _write(attempt.folder, rows, old, plan, vocabularies, names) | measured
+
+    def prior() -> HeadPrior:
+        found = readers.prior(config.prefix_prior, known)
+        measured["constant_direction_spread"] = found.direction.spread
+        return found
+
+    method = config.initialiser
+    choices = Choices(method.method, method.head, config.fallback, config.fallback_seed)
+    rows = initialise(known, readers.make_rows(method, known), choices, prior)
+    return _write(attempt.folder, rows, known, names) | measured
 
 
 def _read_rows(folder: Path, names: RowNames) -> SourceRows:
@@ -87,87 +87,7 @@ def _read_rows(folder: Path, names: RowNames) -> SourceRows:
     )
 
 
-def _composed(
-    method: Composed,
-    old: SourceRows,
-    plan: RowPlan,
-    vocabularies: tuple[Vocabulary, Vocabulary],
-    tokens: Artifact,
-    bias: ConstantDirection,
-) -> NewRows:
-    import numpy as np
-
-    from infra.parquet import read_table
-    from tasks.embedding.prefix_prior import counts_by_id
-    from tasks.embedding.rows import composed_rows
-
-    table = read_table(open_artifact(tokens, "counts.parquet") / "counts.parquet")
-    ids, counts = (table[name].to_numpy().astype(np.int64) for name in ("id", "count"))
-    counts_W = counts_by_id(ids, counts, len(vocabularies[1]))
-    merges = [np.array(v.merges_of_rows(), dtype=np.int32).reshape(-1, 3) for v in vocabularies]
-    return composed_rows(old, plan, method, merges[0], merges[1], counts_W, bias)
-
-
-def _bias_direction(
-    attempt: Attempt, method: Composed, model_folder: Path, source: Vocabulary, corpus: Artifact
-) -> ConstantDirection:
-    import numpy as np
-    import torch
-
-    from infra.devices import torch_device
-    from infra.settings import get_settings
-    from tasks.embedding.constant_direction import constant_direction
-    from tasks.embedding.hidden_states import read_hidden_states
-    from tasks.embedding.sampling import cut_windows
-    from tasks.shared.document_prefix import document_prefix_id
-    from tasks.shared.model_loading import load_causal_lm, load_tokenizer
-
-    rng = np.random.default_rng(method.seed)
-    texts = _sample_texts(corpus, method.direction_positions, rng)
-    encodings = load_tokenizer(model_folder).encode_batch_fast(texts, add_special_tokens=False)
-    windows = cut_windows(
-        [encoding.ids for encoding in encodings],
-        document_prefix_id(source.roles),
-        method.direction_window_tokens,
-        method.direction_positions,
-        rng,
-    )
-    settings = get_settings()
-    if settings.n_threads:
-        torch.set_num_threads(settings.n_threads)
-    hidden = read_hidden_states(
-        load_causal_lm(model_folder, torch.float32, torch_device()),
-        windows,
-        lambda done, total: attempt.progress(
-            float(done), float(total), "windows read by the source model"
-        ),
-    )
-    return constant_direction(
-        hidden.states, method.direction_ridge, method.max_direction_spread, hidden.logit_scale
-    )
-
-
-def _sample_texts(corpus: Artifact, n_tokens: int, rng: np.random.Generator) -> list[str]:
-    import numpy as np
-
-    from infra.parquet import iter_batches
-    from tasks.embedding.sampling import choose_documents
-
-    paths = sorted(open_artifact(corpus, "train-*.parquet").glob("train-*.parquet"))
-    sizes = [batch["n_bytes"].to_numpy() for batch in iter_batches(paths, ["n_bytes"])]
-    chosen = set(choose_documents(np.concatenate(sizes).astype(np.int64), n_tokens, rng))
-    texts = (text for batch in iter_batches(paths, ["text"]) for text in batch["text"].to_pylist())
-    return [text for i, text in enumerate(texts) if i in chosen]
-
-
-def _write(
-    folder: Path,
-    rows: NewRows,
-    old: SourceRows,
-    plan: RowPlan,
-    vocabularies: tuple[Vocabulary, Vocabulary],
-    names: RowNames,
-) -> Summary:
+def _write(folder: Path, rows: NewRows, known: Known, names: RowNames) -> Summary:
     import torch
 
     from infra.parquet import TableWriter
@@ -175,7 +95,7 @@ def _write(
     from tasks.embedding.description import describe
     from tasks.embedding.lineage import SCHEMA, lineage_tables
 
-    summary = describe(rows, old, plan)
+    summary = describe(rows, known.rows, known.plan)
     parts = {
         "input_rows": rows.input,
         "head_rows": rows.head,
@@ -187,7 +107,7 @@ def _write(
         {name: torch.from_numpy(part) for name, part in present.items()},
     )
     with TableWriter(folder / "lineage.parquet", SCHEMA) as writer:
-        for table in lineage_tables(plan, rows, *vocabularies):
+        for table in lineage_tables(rows, known.target):
             writer.write(table)
     record = {
         "tie_word_embeddings": rows.head is None,

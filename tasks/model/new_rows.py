@@ -93,7 +93,10 @@ def with_new_rows(
         elif names.input in group:
             yield group[0], padded(rows.input_rows, multiple).to(dtype)
         elif names.head_bias in group and rows.head_bias is not None:
-            yield group[0], padded(rows.head_bias, multiple).to(read(group[0]).dtype)
+            bias = padded(rows.head_bias, multiple).to(read(group[0]).dtype)
+            # transformers ties a bias of two names only where it ties the head.
+            untied = names.tied and rows.head_rows is not None
+            yield from ((name, bias.clone()) for name in (group if untied else group[:1]))
     if rows.head_rows is not None:
         head_dtype = dtype if names.tied else read(names.head).dtype
         yield names.head, padded(rows.head_rows, multiple).to(head_dtype)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import transformers
 from bpe_continue import continue_training
 from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer
@@ -17,19 +18,24 @@ from tokenizers import AddedToken, Tokenizer
 from infra.artifacts import Artifact, open_artifact
 from infra.parquet import read_table, write_table
 from infra.stages import StageCall, run_call
-from tasks.embedding.config import Composed, EmbeddingConfig, MeanOfPieces
+from tasks.embedding.config import EmbeddingConfig
+from tasks.embedding.config_base import PrefixPrior
+from tasks.embedding.config_source import Composed, MeanOfPieces, MergeTree, Normal
 from tasks.embedding.constant_direction import NoConstantDirectionError
 from tasks.embedding.prefix_prior import CountsError
 from tasks.embedding.task import initialise_embeddings
+from tasks.model.config import ExportConfig, ModelConfig
+from tasks.model.task import assemble_model, import_model, lock_model
 from tasks.shared.extra_tokens import ExtraTokens, ToolToken, write_extra_tokens
 from tasks.shared.vocabulary import UncoverableTokenError
 
 MEAN = EmbeddingConfig(initialiser=MeanOfPieces())
 # A random model's hidden states agree on nothing; here only the path counts.
 COMPOSED = EmbeddingConfig(
-    initialiser=Composed(
+    initialiser=Composed(),
+    prefix_prior=PrefixPrior(
         direction_positions=512, direction_window_tokens=32, max_direction_spread=1e6
-    )
+    ),
 )
 
 NUMBERS = count()
@@ -157,7 +163,9 @@ def test_random_model_has_no_constant_direction(
     tiny_model_folder: Path, small_corpus_texts: list[str]
 ):
     tokenizer = extended(tiny_model_folder, small_corpus_texts)
-    config = EmbeddingConfig(initialiser=Composed(max_direction_spread=1e-6))
+    config = EmbeddingConfig(
+        initialiser=Composed(), prefix_prior=PrefixPrior(max_direction_spread=1e-6)
+    )
     with pytest.raises(NoConstantDirectionError, match="mean_of_pieces"):
         Inputs(tiny_model_folder, tokenizer, small_corpus_texts).initialise(config)
 
@@ -171,7 +179,7 @@ def test_new_special_token_needs_a_word_from_the_config(
     with pytest.raises(UncoverableTokenError, match=r"<\|tool\|>"):
         inputs.initialise(MEAN)
 
-    filled = inputs.initialise(MEAN.model_copy(update={"fallback": "mean"}))
+    filled = inputs.initialise(MEAN.model_copy(update={"fallback": ("mean",)}))
     assert filled.summary["n_fallback"] == 1
     last = read_table(open_artifact(filled) / "lineage.parquet").to_pylist()[-1]
     assert last["method"] == "fallback"
@@ -217,3 +225,72 @@ def test_counts_of_another_tokenizer_are_refused(
     inputs.tokens = wrong.tokens
     with pytest.raises(CountsError, match="make the token shards with this tokenizer"):
         inputs.initialise(COMPOSED)
+
+
+ARCHITECTURES = {
+    "tied": ("LlamaForCausalLM", {"tie_word_embeddings": True}),
+    "untied": ("LlamaForCausalLM", {"tie_word_embeddings": False}),
+    "untied with bias": ("PhiForCausalLM", {}),
+    "tied with bias": ("BertForMaskedLM", {}),
+}
+
+
+def small_model(folder: Path, tokenizer_of: Path, architecture: str) -> Path:
+    """A random model of some class with the tiny model's tokenizer, its bias not zero."""
+    name, choices = ARCHITECTURES[architecture]
+    model_class = getattr(transformers, name)
+    n_tokens = Tokenizer.from_file(str(tokenizer_of / "tokenizer.json")).get_vocab_size()
+    shape = {"hidden_size": 32, "intermediate_size": 8, "num_hidden_layers": 1}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": n_tokens}
+    torch.manual_seed(0)
+    config = model_class.config_class(**shape, **choices, bos_token_id=1, eos_token_id=2)
+    model = model_class(config)
+    head = model.get_output_embeddings()
+    if head.bias is not None:
+        torch.nn.init.normal_(head.bias)
+    model.save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tokenizer_of / file, folder)
+    return folder
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("head", ["same", "untied", "prefix_prior", "first_piece"])
+def test_whole_model_loads_and_only_its_rows_changed(
+    architecture: str,
+    head: str,
+    tiny_model_folder: Path,
+    small_corpus_texts: list[str],
+    tmp_path: Path,
+):
+    folder = small_model(tmp_path / "model", tiny_model_folder, architecture)
+    inputs = Inputs(folder, extended(folder, small_corpus_texts), small_corpus_texts)
+    source = {"kind": "directory", "path": str(folder)}
+    config = ModelConfig.model_validate({"source": source})
+    inputs.model = import_model(config, lock_model(config))
+    method = MergeTree(head=head) if head == "same" else Normal(head=head)
+    embedding = inputs.initialise(
+        EmbeddingConfig(initialiser=method, prefix_prior=COMPOSED.prefix_prior)
+    )
+    export = ExportConfig(pad_rows_to_multiple_of=64)
+    assembled = assemble_model(export, inputs.model, inputs.tokenizer, embedding)
+
+    was_tied = architecture.startswith("tied")
+    assert assembled.summary["tied"] is (was_tied and head == "same")
+    model_class = getattr(transformers, ARCHITECTURES[architecture][0])
+    old = model_class.from_pretrained(folder).eval()
+    new = model_class.from_pretrained(open_artifact(assembled)).eval()
+    n_old, n_rows = old.config.vocab_size, new.config.vocab_size
+    assert n_rows % 64 == 0
+    assert n_rows >= inputs.n_tokens
+    new_state = new.state_dict()
+    for name, values in old.state_dict().items():
+        if len(values) != n_old:
+            assert torch.equal(new_state[name], values), name
+    ids = torch.tensor([Tokenizer.from_file(str(folder / "tokenizer.json")).encode("the file").ids])
+    with torch.inference_mode():
+        before, after = old(ids).logits, new(ids).logits
+    assert after.shape[-1] == n_rows
+    if head != "prefix_prior":
+        torch.testing.assert_close(after[..., :n_old], before, atol=1e-5, rtol=1e-5)
+    assert int(after.argmax(dim=-1).max()) < inputs.n_tokens

@@ -1,17 +1,22 @@
 """Rows of tool tokens and reserved tokens, on both sides, whichever method made the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from tasks.embedding.config import Composed
+from tasks.embedding.config import EmbeddingConfig
+from tasks.embedding.config_source import Composed, MeanOfPieces, Normal
 from tasks.embedding.constant_direction import ConstantDirection
 from tasks.embedding.description import describe
-from tasks.embedding.extra_rows import tool_texts, with_extra_rows
+from tasks.embedding.extra_rows import tool_texts
+from tasks.embedding.head_rule import head_prior
+from tasks.embedding.initialise import Choices, initialise
+from tasks.embedding.initialisers import make_from_source
+from tasks.embedding.known import Known
 from tasks.embedding.lineage import lineage_tables
 from tasks.embedding.row_plan import RowPlan, plan_rows
-from tasks.embedding.rows import NewRows, SourceRows, composed_rows, mean_rows
+from tasks.embedding.rows import NewRows, SourceRows
 from tasks.shared.extra_tokens import ToolToken
 from tasks.shared.vocabulary import UncoverableTokenError, Vocabulary
 
@@ -63,55 +68,62 @@ def source_rows(*, tied: bool = False, bias: bool = False) -> SourceRows:
     return SourceRows(input_VD, input_VD if tied else head_VD, bias_V, tied)
 
 
-def composed(old: SourceRows, plan: RowPlan) -> NewRows:
-    merges = [np.array(v.merges, np.int32).reshape(-1, 3) for v in (SOURCE, TARGET)]
+METHODS = [MeanOfPieces(), Composed(), Normal(head="first_piece")]
+each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.method)
+
+
+def rows_for(method, old: SourceRows, plan: RowPlan) -> NewRows:
+    known = Known(old, plan, SOURCE, TARGET)
     towards = ConstantDirection(np.eye(WIDTH)[-1], bias_unit=1.0, spread=0.0)
     counts_W = np.arange(len(TARGET))
-    return composed_rows(old, plan, Composed(), merges[0], merges[1], counts_W, towards)
+    return initialise(
+        known,
+        make_from_source(method, known),
+        Choices(method.method, method.head, ("error",), 0),
+        lambda: head_prior(EmbeddingConfig().prefix_prior, plan, counts_W, towards),
+    )
 
 
-def test_a_tool_is_the_mean_of_its_words_pieces_by_hand():
+@each_method
+def test_a_tool_is_the_mean_of_its_words_pieces_by_hand(method):
     old, plan = source_rows(), plan_for(b"abcc")
     assert plan.kinds[TOOL] == "tool_text"
     assert plan.pieces.of(TOOL) == [4, 3, 3]
-    for made in (mean_rows(old, plan), composed(old, plan)):
-        rows = with_extra_rows(made, old, plan)
-        assert rows.head is not None
-        for new, source in ((rows.input, old.input), (rows.head, old.head)):
-            np.testing.assert_allclose(new[TOOL], (source[4] + 2 * source[3]) / 3, rtol=1e-5)
+    rows = rows_for(method, old, plan)
+    assert rows.head is not None
+    for new, source in ((rows.input, old.input), (rows.head, old.head)):
+        np.testing.assert_allclose(new[TOOL], (source[4] + 2 * source[3]) / 3, rtol=1e-5)
 
 
+@each_method
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_reserved_token_never_has_the_largest_logit(bias: bool):
+def test_a_reserved_token_never_has_the_largest_logit(method, bias: bool):
     old, plan = source_rows(bias=bias), plan_for()
     assert plan.kinds[FREE] == "reserved"
     h_ND = np.random.default_rng(1).normal(size=(500, WIDTH)) * 10
-    for made in (mean_rows(old, plan), composed(old, plan)):
-        rows = with_extra_rows(made, old, plan)
-        assert rows.head is not None
-        logits_NW = h_ND @ rows.head.T + (0 if rows.head_bias is None else rows.head_bias)
-        assert (rows.head_bias is not None) is bias
-        assert FREE not in set(logits_NW.argmax(axis=1))
-        others = np.delete(logits_NW, FREE, axis=1)
-        np.testing.assert_allclose(logits_NW[:, FREE], others.mean(axis=1), rtol=1e-4, atol=1e-4)
-
-
-def test_all_other_rows_are_left_bit_for_bit():
-    old, plan = source_rows(bias=True), plan_for()
-    made = composed(old, plan)
-    rows = with_extra_rows(made, old, plan)
+    rows = rows_for(method, old, plan)
     assert rows.head is not None
-    assert made.head is not None
-    assert rows.input[:TOOL].tobytes() == made.input[:TOOL].tobytes()
-    assert rows.head[:TOOL].tobytes() == made.head[:TOOL].tobytes()
-    without = plan_rows(SOURCE, SOURCE, segment_all, {})
-    same = mean_rows(old, without)
-    assert with_extra_rows(same, old, without) is same
+    logits_NW = h_ND @ rows.head.T + (0 if rows.head_bias is None else rows.head_bias)
+    assert (rows.head_bias is not None) is bias
+    assert FREE not in set(logits_NW.argmax(axis=1))
+    others = np.delete(logits_NW, FREE, axis=1)
+    np.testing.assert_allclose(logits_NW[:, FREE], others.mean(axis=1), rtol=1e-4, atol=1e-4)
+
+
+@each_method
+def test_all_other_rows_are_as_without_them(method):
+    old = source_rows(bias=True)
+    rows = rows_for(method, old, plan_for())
+    alone = rows_for(method, old, plan_for(special_tokens={"<|tool|>": "<eos>"}))
+    assert rows.head is not None
+    assert alone.head is not None
+    assert rows.input[:TOOL].tobytes() == alone.input[:TOOL].tobytes()
+    assert rows.head[:TOOL].tobytes() == alone.head[:TOOL].tobytes()
 
 
 def test_a_tied_model_stays_tied():
     old, plan = source_rows(tied=True), plan_for()
-    rows = with_extra_rows(mean_rows(old, plan), old, plan)
+    rows = rows_for(MeanOfPieces(), old, plan)
     assert rows.head is None
     assert describe(rows, old, plan)["n_tool_text"] == 1
     assert describe(rows, old, plan)["n_reserved"] == 1
@@ -133,19 +145,16 @@ def test_words_that_the_source_cannot_spell_leave_a_tool_uncovered():
     plan = plan_for("größe".encode())
     assert plan.kinds[TOOL] == "uncovered"
     with pytest.raises(UncoverableTokenError, match=r"1 new tokens .*<\|tool\|>"):
-        plan.refuse_uncovered(TARGET)
-    plan_for().refuse_uncovered(TARGET)
+        rows_for(MeanOfPieces(), source_rows(), plan)
 
 
-@pytest.mark.parametrize("method", [mean_rows, composed])
-def test_lineage_rebuilds_the_rows_of_tools(
-    method: Callable[[SourceRows, RowPlan], NewRows],
-):
+@each_method
+def test_lineage_rebuilds_the_rows_of_tools(method):
     old, plan = source_rows(), plan_for(b"ccab")
-    rows = with_extra_rows(method(old, plan), old, plan)
+    rows = rows_for(method, old, plan)
     assert rows.head is not None
     for table, made, source in zip(
-        lineage_tables(plan, rows, SOURCE, TARGET),
+        lineage_tables(rows, TARGET),
         (rows.input, rows.head),
         (old.input, old.head),
         strict=True,

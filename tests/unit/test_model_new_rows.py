@@ -49,6 +49,13 @@ def test_head_bias_is_replaced_under_the_name_that_is_stored() -> None:
     assert found["bias"].tolist() == [1.0, 2.0, 3.0, 2.0]
 
 
+def test_untying_stores_a_bias_under_each_of_its_names() -> None:
+    groups = [("e.weight", "h.weight"), ("bias", "h.bias"), ("b",)]
+    found = assembled(BIASED, NewRows(NEW, 2 * NEW, torch.tensor([1.0, 2.0, 3.0])), groups)
+    assert found.keys() == {"e.weight", "h.weight", "bias", "h.bias", "b"}
+    assert found["bias"].tolist() == found["h.bias"].tolist() == [1.0, 2.0, 3.0]
+
+
 def test_padding_is_the_mean_row_by_hand() -> None:
     assert padded(NEW, 4).tolist() == [*NEW.tolist(), [2.0, 1.0]]
     assert padded(NEW, 3) is NEW
