@@ -14,10 +14,21 @@ from tasks.embedding.config_source import (
     MultivariateNormal,
     Normal,
 )
+from tasks.embedding.config_text import Align, Focus, TokAlign, TokenDistillation
 from tasks.shared.config import StageConfig
 
 Initialiser = Annotated[
-    Mean | Normal | MultivariateNormal | MeanOfPieces | MergeTree | MergeRegression | Composed,
+    Mean
+    | Normal
+    | MultivariateNormal
+    | MeanOfPieces
+    | MergeTree
+    | MergeRegression
+    | Composed
+    | Focus
+    | Align
+    | TokAlign
+    | TokenDistillation,
     Field(discriminator="method"),
 ]
 

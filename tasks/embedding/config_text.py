@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tasks.embedding.config_base import HeadRule, InitialiserConfig
 from tasks.shared.config import StageConfig
 
 
@@ -26,7 +27,7 @@ class TokenVectors(StageConfig):
     """Hash buckets of n-grams; each takes 4 * dimensions bytes of memory."""
 
 
-class Focus(StageConfig):
+class Focus(InitialiserConfig):
     """New rows are sparse means of the rows of shared tokens that text uses alike."""
 
     method: Literal["focus"] = "focus"
@@ -38,7 +39,7 @@ class Focus(StageConfig):
     """Chooses these documents where the corpus has more."""
 
 
-class Align(StageConfig):
+class Align(InitialiserConfig):
     """New rows are means of the old tokens that stand in their place in text."""
 
     method: Literal["align"] = "align"
@@ -50,7 +51,7 @@ class Align(StageConfig):
     """Chooses these documents where the corpus has more."""
 
 
-class TokAlign(StageConfig):
+class TokAlign(InitialiserConfig):
     """Each new token takes the row of the old token that keeps the most similar company."""
 
     method: Literal["tokalign"] = "tokalign"
@@ -69,10 +70,11 @@ class TokAlign(StageConfig):
     """Chooses the pivots, and the documents where the corpus has more."""
 
 
-class TokenDistillation(StageConfig):
+class TokenDistillation(InitialiserConfig):
     """Input rows trained until the frozen model reads new tokens as it read their pieces."""
 
     method: Literal["token_distillation"] = "token_distillation"
+    head: HeadRule = "prefix_prior"
     start: Literal["mean_of_pieces", "composed"] = "composed"
     """Rows that training starts from."""
     n_steps: int = Field(default=100, ge=0)
@@ -86,7 +88,8 @@ class TokenDistillation(StageConfig):
     of positions a token; here most tokens are met a few times, and each time must count."""
     n_layers: int | None = Field(default=None, gt=0)
     """Layers of the model that run; time is nearly proportional to them. Null runs all."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products; rows are trained in float32."""
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products; rows are trained in float32. ``auto``: bfloat16 where the hardware
+    multiplies it."""
     seed: int = Field(default=0, ge=0)
     """Chooses documents and the order of their windows."""

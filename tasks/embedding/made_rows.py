@@ -29,6 +29,10 @@ class MadeRows:
     head_weights: RowWeights | None = None
     note: str = ""
     """What the weights leave out of a row, in words."""
+    losses: Float32[np.ndarray, " S"] | None = None
+    """Loss before each of S steps, of methods that train."""
+    n_trained: int | None = None
+    """Tokens that these steps met."""
 
     @classmethod
     def from_weights(

@@ -13,8 +13,15 @@ def choose_documents(
     n_bytes_N: Int64[np.ndarray, " N"], n_tokens: int, rng: np.random.Generator
 ) -> list[int]:
     """Draw documents until they hold enough text for ``n_tokens`` tokens; sorted indices."""
+    return choose_by_bytes(n_bytes_N, n_tokens * BYTES_PER_TOKEN, rng)
+
+
+def choose_by_bytes(
+    n_bytes_N: Int64[np.ndarray, " N"], budget_bytes: int, rng: np.random.Generator
+) -> list[int]:
+    """Draw documents until they hold so many bytes, or are all taken; sorted indices."""
     order = rng.permutation(len(n_bytes_N))
-    enough = np.searchsorted(np.cumsum(n_bytes_N[order]), n_tokens * BYTES_PER_TOKEN)
+    enough = np.searchsorted(np.cumsum(n_bytes_N[order]), budget_bytes)
     return sorted(order[: int(enough) + 1].tolist())
 
 

@@ -33,6 +33,9 @@ def initialise_embeddings(
     corpus: Artifact,
 ) -> Summary:
     """Read old rows, make rows for every new token, write them and where each comes from."""
+    import pyarrow as pa
+
+    from infra.parquet import write_table
     from tasks.embedding.extra_rows import tool_texts
     from tasks.embedding.initialise import Choices, initialise
     from tasks.embedding.known import Known
@@ -65,7 +68,12 @@ def initialise_embeddings(
 
     method = config.initialiser
     choices = Choices(method.method, method.head, config.fallback, config.fallback_seed)
-    rows = initialise(known, readers.make_rows(method, known), choices, prior)
+    made = readers.make_rows(method, known)
+    rows = initialise(known, made, choices, prior)
+    if made.losses is not None:
+        write_table(attempt.folder / "losses.parquet", pa.table({"loss": made.losses}))
+        ends = made.losses[[0, -1]].tolist() if len(made.losses) else [None, None]
+        measured |= {"n_trained": made.n_trained, "first_loss": ends[0], "last_loss": ends[1]}
     return _write(attempt.folder, rows, known, names) | measured
 
 

@@ -5,6 +5,7 @@ Dimensions: W = new vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from infra.artifacts import Artifact, Attempt, open_artifact
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from jaxtyping import Int64
+    from transformers import PreTrainedModel
 
     from tasks.embedding.config import Initialiser
     from tasks.embedding.config_base import PrefixPrior
@@ -28,15 +31,58 @@ class Readers:
     """The artifacts of the stage, and readers of what is in them."""
 
     attempt: Attempt
-    model: Path
+    model_folder: Path
     tokens: Artifact
     corpus: Artifact
 
     def make_rows(self, method: Initialiser, known: Known) -> MadeRows:
         """Make rows by the chosen initialiser, giving it what it asks for."""
+        from tasks.embedding.from_text import FromText, make_from_text
         from tasks.embedding.initialisers import make_from_source
 
+        if isinstance(method, FromText):
+            return make_from_text(method, known, self)
         return make_from_source(method, known)
+
+    def new_ids(self, max_bytes: int, seed: int) -> Iterator[np.ndarray]:
+        """Documents under the new tokenizer, up to a budget."""
+        return (new for new, _ in self._documents(max_bytes, seed))
+
+    def both_ids(self, max_bytes: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same documents under the old and under the new tokenizer."""
+        import numpy as np
+
+        from tasks.shared.model_loading import load_tokenizer
+
+        tokenizer = load_tokenizer(self.model_folder)
+        for new, text in self._documents(max_bytes, seed):
+            [old] = tokenizer.encode_batch_fast([text], add_special_tokens=False)
+            yield np.array(old.ids, np.int64), new
+
+    def model(self) -> PreTrainedModel:
+        """The source model in float32."""
+        import torch
+
+        from infra.devices import torch_device
+        from tasks.shared.model_loading import load_causal_lm
+
+        self._set_threads()
+        return load_causal_lm(self.model_folder, torch.float32, torch_device())
+
+    def compute_dtype(self, asked: str) -> torch.dtype:
+        """Dtype of matrix products on this machine."""
+        import torch
+
+        from infra.devices import multiplies, torch_device
+
+        is_bfloat16 = asked == "bfloat16" or (
+            asked == "auto" and multiplies(torch.bfloat16, torch_device())
+        )
+        return torch.bfloat16 if is_bfloat16 else torch.float32
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Say how far the work is."""
+        self.attempt.progress(done, total, text)
 
     def prior(self, config: PrefixPrior, known: Known) -> HeadPrior:
         """Find the prior of the head rule ``prefix_prior`` from counts and hidden states."""
@@ -58,19 +104,18 @@ class Readers:
 
     def _direction(self, config: PrefixPrior, known: Known) -> ConstantDirection:
         import numpy as np
-        import torch
 
-        from infra.devices import torch_device
-        from infra.settings import get_settings
         from tasks.embedding.constant_direction import constant_direction
         from tasks.embedding.hidden_states import read_hidden_states
         from tasks.embedding.sampling import cut_windows
         from tasks.shared.document_prefix import document_prefix_id
-        from tasks.shared.model_loading import load_causal_lm, load_tokenizer
+        from tasks.shared.model_loading import load_tokenizer
 
         rng = np.random.default_rng(config.seed)
         texts = self._sample_texts(config.direction_positions, rng)
-        encodings = load_tokenizer(self.model).encode_batch_fast(texts, add_special_tokens=False)
+        encodings = load_tokenizer(self.model_folder).encode_batch_fast(
+            texts, add_special_tokens=False
+        )
         windows = cut_windows(
             [encoding.ids for encoding in encodings],
             document_prefix_id(known.source.roles),
@@ -78,11 +123,8 @@ class Readers:
             config.direction_positions,
             rng,
         )
-        settings = get_settings()
-        if settings.n_threads:
-            torch.set_num_threads(settings.n_threads)
         hidden = read_hidden_states(
-            load_causal_lm(self.model, torch.float32, torch_device()),
+            self.model(),
             windows,
             lambda done, total: self.attempt.progress(
                 float(done), float(total), "windows read by the source model"
@@ -92,15 +134,52 @@ class Readers:
             hidden.states, config.direction_ridge, config.max_direction_spread, hidden.logit_scale
         )
 
-    def _sample_texts(self, n_tokens: int, rng: np.random.Generator) -> list[str]:
-        import numpy as np
+    def _set_threads(self) -> None:
+        import torch
 
+        from infra.settings import get_settings
+
+        if n_threads := get_settings().n_threads:
+            torch.set_num_threads(n_threads)
+
+    def _sample_texts(self, n_tokens: int, rng: np.random.Generator) -> list[str]:
         from infra.parquet import iter_batches
         from tasks.embedding.sampling import choose_documents
 
-        paths = sorted(open_artifact(self.corpus, "train-*.parquet").glob("train-*.parquet"))
-        sizes = [batch["n_bytes"].to_numpy() for batch in iter_batches(paths, ["n_bytes"])]
-        chosen = set(choose_documents(np.concatenate(sizes).astype(np.int64), n_tokens, rng))
+        paths = _files(self.corpus, "train-*")
+        chosen = set(choose_documents(_sizes(paths), n_tokens, rng))
         batches = iter_batches(paths, ["text"])
         texts = (text for batch in batches for text in batch["text"].to_pylist())
         return [text for i, text in enumerate(texts) if i in chosen]
+
+    def _documents(self, max_bytes: int, seed: int) -> Iterator[tuple[np.ndarray, str]]:
+        """New ids and text of documents drawn up to a budget, in the corpus's order."""
+        import numpy as np
+
+        from infra.parquet import iter_batches
+        from tasks.embedding.sampling import choose_by_bytes
+
+        texts, tokens = _files(self.corpus, "train-*"), _files(self.tokens, "tokens-*")
+        chosen = choose_by_bytes(_sizes(texts), max_bytes, np.random.default_rng(seed))
+        is_chosen = set(chosen)
+        rows = zip(
+            (row for batch in iter_batches(texts, ["text"]) for row in batch["text"]),
+            (row for batch in iter_batches(tokens, ["ids"]) for row in batch["ids"]),
+            strict=True,
+        )
+        for number, (text, ids) in enumerate(rows):
+            if number in is_chosen:
+                yield ids.values.to_numpy().astype(np.int64), text.as_py()
+
+
+def _files(artifact: Artifact, pattern: str) -> list[Path]:
+    return sorted(open_artifact(artifact, f"{pattern}.parquet").glob(f"{pattern}.parquet"))
+
+
+def _sizes(paths: list[Path]) -> Int64[np.ndarray, " N"]:
+    import numpy as np
+
+    from infra.parquet import iter_batches
+
+    sizes = [batch["n_bytes"].to_numpy() for batch in iter_batches(paths, ["n_bytes"])]
+    return np.concatenate(sizes).astype(np.int64)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +22,13 @@ from infra.stages import StageCall, run_call
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_base import PrefixPrior
 from tasks.embedding.config_source import Composed, MeanOfPieces, MergeTree, Normal
+from tasks.embedding.config_text import (
+    Align,
+    Focus,
+    TokAlign,
+    TokenDistillation,
+    TokenVectors,
+)
 from tasks.embedding.constant_direction import NoConstantDirectionError
 from tasks.embedding.prefix_prior import CountsError
 from tasks.embedding.task import initialise_embeddings
@@ -62,9 +70,8 @@ class Inputs:
     ) -> None:
         self.folder = folder
         self.n_tokens = tokenizer.get_vocab_size()
-        counts = np.zeros(self.n_tokens, np.int64)
-        for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
-            counts += np.bincount(encoding.ids, minlength=self.n_tokens)
+        ids = [e.ids for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        counts = np.bincount([i for one in ids for i in one], minlength=self.n_tokens)
         table = pa.table({"id": np.arange(self.n_tokens, dtype=np.int32), "count": counts})
         corpus = pa.table({"text": texts, "n_bytes": [len(t.encode()) for t in texts]})
 
@@ -73,9 +80,14 @@ class Inputs:
             shutil.copy(folder / "tokenizer_config.json", place)
             write_extra_tokens(place, extra or ExtraTokens())
 
+        def write_tokens(place: Path) -> None:
+            write_table(place / "counts.parquet", table)
+            shard = pa.table({"ids": pa.array(ids, pa.list_(pa.uint32()))})
+            write_table(place / "tokens-00000.parquet", shard)
+
         self.model = artifact_of("model", lambda p: shutil.copytree(folder, p, dirs_exist_ok=True))
         self.tokenizer = artifact_of("tokenizer", write_tokenizer)
-        self.tokens = artifact_of("tokens", lambda p: write_table(p / "counts.parquet", table))
+        self.tokens = artifact_of("tokens", write_tokens)
         self.corpus = artifact_of(
             "corpus", lambda p: write_table(p / "train-00000.parquet", corpus)
         )
@@ -294,3 +306,47 @@ def test_whole_model_loads_and_only_its_rows_changed(
     if head != "prefix_prior":
         torch.testing.assert_close(after[..., :n_old], before, atol=1e-5, rtol=1e-5)
     assert int(after.argmax(dim=-1).max()) < inputs.n_tokens
+
+
+VECTORS = TokenVectors(dimensions=8, epochs=1, min_count=1, max_ngram_bytes=0, n_buckets=10)
+
+
+@pytest.mark.skipif(find_spec("fasttext") is None, reason="needs the extra vectors")
+@pytest.mark.parametrize(
+    "method",
+    [
+        Focus(vectors=VECTORS),
+        Align(add_pieces=True),
+        TokAlign(vectors=VECTORS, n_pivots=8),
+        TokenDistillation(
+            head="same", start="mean_of_pieces", n_steps=3, windows_per_step=2, window_tokens=32,
+            compute_dtype="float32",
+        ),
+    ],
+    ids=lambda method: method.method,
+)  # fmt: skip
+def test_initialisers_that_read_text_leave_old_rows_and_explain_new_ones(
+    tiny_model_folder: Path, small_corpus_texts: list[str], method: Focus
+):
+    inputs = Inputs(
+        tiny_model_folder, extended(tiny_model_folder, small_corpus_texts), small_corpus_texts
+    )
+    config = EmbeddingConfig(initialiser=method, fallback=("mean_of_pieces", "error"))
+    artifact = inputs.initialise(config)
+    rows, record = rows_of(artifact)
+    old = old_rows(tiny_model_folder)["model.embed_tokens.weight"]
+    assert record["tie_word_embeddings"]
+    assert torch.equal(rows["input_rows"][: len(old)], old)
+    made = rows["input_rows"][len(old) :]
+    assert made.isfinite().all()
+    assert made.norm(dim=1).min() > 0
+    lineage = read_table(open_artifact(artifact) / "lineage.parquet").to_pylist()
+    methods = {row["method"] for row in lineage if row["id"] >= len(old)}
+    assert method.method in methods
+    assert methods <= {method.method, "fallback"}
+    if isinstance(method, TokenDistillation):
+        losses = read_table(open_artifact(artifact) / "losses.parquet")["loss"].to_pylist()
+        assert len(losses) == 3
+        assert artifact.summary["n_trained"] > 0
+    again = inputs.initialise(config.model_copy(update={"fallback_seed": 1}))
+    assert torch.equal(rows_of(again)[0]["input_rows"], rows["input_rows"])

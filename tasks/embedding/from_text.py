@@ -1,0 +1,127 @@
+"""Initialisers that read text of the corpus, cut by the old and by the new tokenizer.
+
+Dimensions: W = new vocabulary, K = tokens that need rows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from tasks.embedding.align import align_weights
+from tasks.embedding.config_source import Composed, MeanOfPieces
+from tasks.embedding.config_text import Align, Focus, TokAlign, TokenDistillation
+from tasks.embedding.focus import focus_weights
+from tasks.embedding.initialisers import make_from_source
+from tasks.embedding.known import Known
+from tasks.embedding.made_rows import MadeRows
+from tasks.embedding.sampling import BYTES_PER_TOKEN
+from tasks.embedding.tokalign import tokalign_weights
+from tasks.embedding.token_vectors import train_token_vectors
+from tasks.embedding.two_cuts import byte_lengths, cut_paired_windows
+from tasks.shared.document_prefix import document_prefix_id
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+FromText = Focus | Align | TokAlign | TokenDistillation
+
+
+@runtime_checkable
+class Texts(Protocol):
+    """Documents of the corpus as arrays of ids, and the model that is to read them."""
+
+    def new_ids(self, max_bytes: int, seed: int) -> Iterator[np.ndarray]:
+        """Documents under the new tokenizer, up to a budget."""
+        ...
+
+    def both_ids(self, max_bytes: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same documents under the old and under the new tokenizer."""
+        ...
+
+    def model(self) -> "PreTrainedModel":
+        """The source model in float32."""
+        ...
+
+    def compute_dtype(self, asked: str) -> "torch.dtype":
+        """Dtype of matrix products on this machine."""
+        ...
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Say how far the work is."""
+        ...
+
+
+def make_from_text(method: FromText, known: Known, texts: Texts) -> MadeRows:
+    """Make rows for every token that needs them.
+
+    Raises:
+        InputError: the text is too small, or not the same under both tokenizers.
+    """
+    plan, source, target = known.plan, known.source, known.target
+    tokens_K = plan.needed.astype(np.int64)
+    match method:
+        case Focus():
+            documents = texts.new_ids(method.max_bytes, method.seed)
+            choices = method.vectors.model_dump()
+            vectors_WA = train_token_vectors(documents, target.token_bytes, **choices)
+            return MadeRows.from_weights(
+                known.rows, focus_weights(vectors_WA, plan.match, tokens_K)
+            )
+        case Align():
+            weights = align_weights(
+                texts.both_ids(method.max_bytes, method.seed),
+                byte_lengths(source.token_bytes),
+                byte_lengths(target.token_bytes),
+                tokens_K,
+                plan.needed_pieces if method.add_pieces else None,
+            )
+            return MadeRows.from_weights(known.rows, weights)
+        case TokAlign():
+            choices = method.vectors.model_dump()
+            new_WA = train_token_vectors(
+                texts.new_ids(method.max_bytes, method.seed), target.token_bytes, **choices
+            )
+            old_ids = (old for old, _ in texts.both_ids(method.max_bytes, method.seed))
+            old_VA = train_token_vectors(old_ids, source.token_bytes, **choices)
+            weights = tokalign_weights(
+                new_WA, old_VA, plan.match, tokens_K,
+                n_pivots=method.n_pivots, assignment=method.assignment, seed=method.seed,
+            )  # fmt: skip
+            return MadeRows.from_weights(known.rows, weights)
+        case TokenDistillation():
+            return _distilled(method, known, texts)
+
+
+def _distilled(method: TokenDistillation, known: Known, texts: Texts) -> MadeRows:
+    """Input rows trained on hidden states; what the text never has keeps its first row."""
+    from tasks.embedding.token_distillation import DistillationSettings, distil_rows
+
+    plan, source, target = known.plan, known.source, known.target
+    first = Composed(head=method.head) if method.start == "composed" else MeanOfPieces()
+    start = make_from_source(first, known)
+    n_tokens = method.n_steps * method.windows_per_step * method.window_tokens
+    windows = cut_paired_windows(
+        texts.both_ids(BYTES_PER_TOKEN * max(n_tokens, 1), method.seed),
+        byte_lengths(source.token_bytes),
+        byte_lengths(target.token_bytes),
+        (document_prefix_id(source.roles), document_prefix_id(target.roles)),
+        method.window_tokens,
+    )
+    settings = DistillationSettings(
+        method.n_steps, method.windows_per_step, method.lr, method.n_layers,
+        texts.compute_dtype(method.compute_dtype), method.seed,
+    )  # fmt: skip
+
+    def show(done: int, loss: float) -> None:
+        texts.progress(done, method.n_steps, f"distance of hidden states {loss:.3f}")
+
+    tokens_K = plan.needed.astype(np.int64)
+    made = distil_rows(texts.model(), windows, start.input, tokens_K, plan.match, settings, show)
+    note = f"trained to read as its pieces do, from {method.start}"
+    return replace(
+        start, input=made.input, input_weights=None, note=note, losses=made.loss,
+        n_trained=int(made.seen.sum()),
+    )  # fmt: skip
