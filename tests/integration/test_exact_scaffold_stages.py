@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.parquet import read_table, write_table
 from tasks.embedding.config import Composed, EmbeddingConfig
+from tasks.embedding.config_base import PrefixPrior
 from tasks.embedding.task import initialise_embeddings
 from tasks.evaluation.config import EvaluationConfig
 from tasks.evaluation.task import measure_model
@@ -118,10 +119,10 @@ def test_rows_ids_and_measures_are_exact(
     assert len(counts) == SIZE
     assert counts.sum() == sum(map(len, shards))
 
-    composed = Composed(
+    prior = PrefixPrior(
         direction_positions=512, direction_window_tokens=32, max_direction_spread=1e6
     )
-    config = EmbeddingConfig(initialiser=composed, fallback="mean")
+    config = EmbeddingConfig(initialiser=Composed(), prefix_prior=prior, fallback=("mean",))
     embedding = initialise_embeddings(config, model, tokenizer, tokens, corpus)
     lineage = read_table(open_artifact(embedding) / "lineage.parquet")["id"].to_numpy()
     assert sorted(np.unique(lineage)) == list(range(SIZE))
