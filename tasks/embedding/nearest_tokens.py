@@ -5,7 +5,7 @@ tokens, weighted by a softmax of their similarities. Vectors of length zero stan
 without a vector: they are no neighbour and find none.
 
 Dimensions: V = old vocabulary, K = tokens that need rows, S = width of the shared space,
-N = neighbours.
+N = neighbours, T = width of the old tokens' vectors, which must be S.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class VectorWidthError(InputError):
 
 @dataclass(frozen=True)
 class Nearest:
-    """Old ids by falling similarity; rows of tokens without a vector hold id 0, similarity 0."""
+    """Old ids by falling similarity; similarity -inf where a token has no vector."""
 
     ids: Int32[np.ndarray, "K N"]
     similarities: Float32[np.ndarray, "K N"]
@@ -38,7 +38,7 @@ class Nearest:
 
 def nearest_tokens(
     new_KS: Float32[np.ndarray, "K S"],
-    old_VS: Float32[np.ndarray, "V S"],
+    old_VT: Float32[np.ndarray, "V T"],
     n_neighbours: int,
     block_bytes: int = BLOCK_BYTES,
 ) -> Nearest:
@@ -46,7 +46,7 @@ def nearest_tokens(
 
     Args:
         new_KS: vectors of new tokens, of any length.
-        old_VS: vectors of old tokens, of any length.
+        old_VT: vectors of old tokens, of any length.
         n_neighbours: how many to find.
         block_bytes: bound on the similarities held at once; changes no result.
 
@@ -54,22 +54,22 @@ def nearest_tokens(
         VectorWidthError: the two kinds of vectors differ in width.
         TooFewNeighboursError: fewer old tokens have a vector.
     """
-    if new_KS.shape[1] != old_VS.shape[1]:
+    if new_KS.shape[1] != old_VT.shape[1]:
         raise VectorWidthError(
             f"vectors of new tokens have {new_KS.shape[1]} dimensions and those of old tokens "
-            f"{old_VS.shape[1]}; give vectors of one width for both."
+            f"{old_VT.shape[1]}; give vectors of one width for both."
         )
-    usable = np.flatnonzero(old_VS.any(axis=1)).astype(np.int32)
+    usable = np.flatnonzero(old_VT.any(axis=1)).astype(np.int32)
     if len(usable) < n_neighbours:
         raise TooFewNeighboursError(
-            f"{len(usable)} of {len(old_VS)} old tokens have a vector, fewer than the "
+            f"{len(usable)} of {len(old_VT)} old tokens have a vector, fewer than the "
             f"{n_neighbours} neighbours asked for; lower n_neighbours, or give vectors of more "
             "words."
         )
-    keys_SU = np.ascontiguousarray(unit_rows(old_VS[usable]).T)
+    keys_SU = np.ascontiguousarray(unit_rows(old_VT[usable]).T)
     block = max(1, block_bytes // (4 * len(usable)))
     ids_KN = np.zeros((len(new_KS), n_neighbours), np.int32)
-    similarities_KN = np.zeros((len(new_KS), n_neighbours), np.float32)
+    similarities_KN = np.full((len(new_KS), n_neighbours), -np.inf, np.float32)
     present = np.flatnonzero(new_KS.any(axis=1))
     for start in range(0, len(present), block):
         part = present[start : start + block]
@@ -83,13 +83,12 @@ def nearest_tokens(
 def softmax_weights(nearest: Nearest, temperature: float) -> RowWeights:
     """Weight neighbours by exp(similarity / temperature), summing to one a token.
 
-    A token without a vector gets no weights.
+    A neighbour of similarity -inf has no weight, and a token of such alone has none at all.
     """
-    found_K = nearest.similarities.any(axis=1)
-    scaled_KN = nearest.similarities.astype(np.float64) / temperature
-    weights_KN = np.exp(scaled_KN - scaled_KN.max(axis=1, keepdims=True, initial=-np.inf))
-    weights_KN /= weights_KN.sum(axis=1, keepdims=True)
-    weights_KN[~found_K] = 0
+    highest_K1 = nearest.similarities.max(axis=1, keepdims=True, initial=-np.inf)
+    highest_K1[np.isneginf(highest_K1)] = 0
+    weights_KN = np.exp((nearest.similarities.astype(np.float64) - highest_K1) / temperature)
+    weights_KN /= np.maximum(weights_KN.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     return RowWeights.from_table(nearest.ids, weights_KN.astype(np.float32))
 
 

@@ -87,7 +87,7 @@ def _read_text(path: Path) -> Iterator[tuple[str, np.ndarray]]:
                 vector = np.empty(0, np.float32)
             if len(vector) != width or not width:
                 raise WordVectorsError(
-                    f"Line {number} of {path} is {line[:60]!r}; a line is a word and {width} "
+                    f"Line {number} of {path} is {line.rstrip()[:60]!r}; a line is a word and {width} "
                     "numbers, with one space between."
                 )
             yield word, vector
