@@ -87,8 +87,8 @@ def _read_text(path: Path) -> Iterator[tuple[str, np.ndarray]]:
                 vector = np.empty(0, np.float32)
             if len(vector) != width or not width:
                 raise WordVectorsError(
-                    f"Line {number} of {path} is {line.rstrip()[:60]!r}; a line is a word and {width} "
-                    "numbers, with one space between."
+                    f"Line {number} of {path} is {line.rstrip()[:60]!r}; a line is a word and "
+                    f"{width} numbers, with one space between."
                 )
             yield word, vector
 

@@ -16,7 +16,7 @@ DEFINITION = (
     " [arch.] edifice\n"
     "   Synonyms: {Gebäude}, {Bau}\n"
     "\n see: {Hütte}\n\n"
-    "Häuser /hˈɔøzɜ/ <pl>\n"
+    "Häuser /hɔøzɜ/ <pl>\n"
 )
 
 
