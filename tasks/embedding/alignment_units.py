@@ -46,9 +46,7 @@ def word_units(sentences: Pieces, token_bytes: Sequence[bytes | None]) -> Units:
     return Units(Pieces(unit.astype(np.int32), words_before), Pieces(tokens, offsets))
 
 
-def _goes_on(
-    sentences: Pieces, token_bytes: Sequence[bytes | None]
-) -> Bool[np.ndarray, " N"]:
+def _goes_on(sentences: Pieces, token_bytes: Sequence[bytes | None]) -> Bool[np.ndarray, " N"]:
     """Mark each token of the text that continues the word before it."""
     begins_V = np.array([bool(data) and _in_word(data[0]) for data in token_bytes], bool)
     ends_V = np.array([bool(data) and _in_word(data[-1]) for data in token_bytes], bool)

@@ -69,7 +69,7 @@ def align(
     targets = (keys // (n_sources + 1)).astype(np.int32)
     sources = (keys % (n_sources + 1)).astype(np.int32)
     row_starts = np.searchsorted(targets, np.arange(n_targets + 1)).astype(np.int64)
-    probabilities = np.ones(len(keys))
+    probabilities = np.full(len(keys), 1 / n_targets)
     counts, log_likelihoods = np.zeros(len(keys)), list[float]()
     for _ in range(n_iterations):
         counts[:] = 0
