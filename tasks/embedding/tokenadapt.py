@@ -106,10 +106,7 @@ def _mixed(
     n_old: int,
 ) -> RowWeights:
     """Add two kinds of weights, each times its token's share."""
-    total = sum(
-        diags_array(share_K) @ csr_array((w.weights, w.ids, w.offsets), shape=(len(w), n_old))
-        for share_K, w in (first, second)
-    )
+    total = csr_array(_scaled(*first, n_old) + _scaled(*second, n_old))
     total.sum_duplicates()
     total.eliminate_zeros()
     return RowWeights(
@@ -117,3 +114,9 @@ def _mixed(
         total.data.astype(np.float32),
         total.indptr.astype(np.int64),
     )
+
+
+def _scaled(share_K: Float64[np.ndarray, " K"], weights: RowWeights, n_old: int) -> csr_array:
+    shape = (len(weights), n_old)
+    made_KV = csr_array((weights.weights, weights.ids, weights.offsets), shape=shape)
+    return csr_array(diags_array(share_K) @ made_KV)

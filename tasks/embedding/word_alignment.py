@@ -73,20 +73,9 @@ def align(
     counts, log_likelihoods = np.zeros(len(keys)), list[float]()
     for _ in range(n_iterations):
         counts[:] = 0
-        log_likelihoods.append(
-            expect(
-                source.ids,
-                source.offsets,
-                target.ids,
-                target.offsets,
-                row_starts,
-                sources,
-                probabilities,
-                tension,
-                null_probability,
-                counts,
-            )
-        )
+        texts = (source.ids, source.offsets, target.ids, target.offsets)
+        table = (row_starts, sources, probabilities)
+        log_likelihoods.append(float(expect(*texts, *table, tension, null_probability, counts)))
         totals = np.bincount(sources, counts, minlength=n_sources + 1)
         np.divide(counts, totals[sources], out=probabilities, where=counts > 0)
         probabilities[counts == 0] = 0
@@ -105,9 +94,8 @@ def _distinct_pairs(
         before = sizes[first - 1] if first else 0
         last = max(first + 1, int(np.searchsorted(sizes, before + BLOCK_PAIRS, side="right")))
         keys = np.empty(sizes[last - 1] - before, np.int64)
-        write_pairs(
-            source.ids, source.offsets, target.ids, target.offsets, first, last, n_sources, keys
-        )
+        texts = (source.ids, source.offsets, target.ids, target.offsets)
+        write_pairs(*texts, first, last, n_sources, keys)
         pending.append(np.unique(keys))
         first = last
         # Merged only when as much is waiting, so that each key is sorted few times.

@@ -3,6 +3,7 @@
 Dimensions: N = words, S = width.
 """
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,6 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from tasks.shared.errors import InputError
-
-
-LONGEST_WORD_BYTES = 4096
 
 
 class WordVectorsError(InputError):
@@ -94,7 +92,10 @@ def _read_text(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _read_binary(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    data = memoryview(np.memmap(path, np.uint8, "r")) if path.stat().st_size else memoryview(b"")
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     head, at = _until(data, 0, b"\n")
     sizes = head.split()
     if len(sizes) != 2 or not all(size.isdigit() for size in sizes):
@@ -114,8 +115,7 @@ def _read_binary(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         at += 4 * width
 
 
-def _until(data: memoryview, start: int, end: bytes) -> tuple[bytes, int]:
-    """Bytes before ``end`` and the place behind it; a word is far shorter than the window."""
-    window = bytes(data[start : start + LONGEST_WORD_BYTES])
-    found = window.find(end)
-    return (window[:found], start + found + 1) if found >= 0 else (window, len(data))
+def _until(data: mmap.mmap, start: int, end: bytes) -> tuple[bytes, int]:
+    """Bytes before ``end`` and the place behind it; the end of the file if there is none."""
+    found = data.find(end, start)
+    return (data[start:found], found + 1) if found >= 0 else (b"", len(data))

@@ -146,7 +146,7 @@ def test_counts_are_shared_by_hand():
     # New word (0, 1) is linked 12 times to old word (5, 6, 7): each new token gets 12, half of it
     # by thirds, half by place: token 0 covers old 5 and half of old 6.
     old, new = Pieces.from_lists([[5, 6, 7], [4]]), Pieces.from_lists([[0, 1], [2]])
-    counts_WV = token_counts(links_of((0, 0, 12), (1, 1, 9)), old, new, 10, 8, 3).toarray()
+    counts_WV = token_counts(links_of((0, 0, 12), (1, 1, 9)), old, new, 10.0, 8, 3).toarray()
     expected_WV = np.zeros((3, 8))
     expected_WV[0, 5:] = [2 + 4, 2 + 2, 2]
     expected_WV[1, 5:] = [2, 2 + 2, 2 + 4]
@@ -158,7 +158,7 @@ def test_unseen_tokens_take_their_relatives():
     old, new = Pieces.from_lists([[0], [1], [2]]), Pieces.from_lists([[1], [2], [3], [0]])
     # abc -> old 0; abd -> old 0 and 1; b -> old 2.
     links = links_of((0, 0, 20), (1, 0, 30), (1, 1, 10), (2, 2, 5))
-    counts_WV = token_counts(links, old, new, 1, 3, 7)
+    counts_WV = token_counts(links, old, new, 1.0, 3, 7)
     needed_K = np.array([0, 1, 4, 5, 6])
     weights = translation_weights(counts_WV, needed_K, token_bytes, smooth_unseen=True)
     dense_KV = weights.rows(np.eye(3, dtype=np.float32))
@@ -175,7 +175,7 @@ def test_longest_relatives_within():
     counts_WV = token_counts(
         links_of((0, 0, 1), (1, 1, 1), (2, 2, 1), (3, 3, 1)),
         *(Pieces.from_lists([[0], [1], [2], [3]]),) * 2,
-        1,
+        1.0,
         4,
         5,
     )

@@ -62,7 +62,8 @@ def test_first_of_equal_words_stays(tmp_path: Path):
         ("a.vec", b"a 1 2\nb 1 nan\n", "vector of 'b' .* not finite"),
         ("a.vec", b"", "holds no words"),
         ("a.vec", b"\xff\xfe 1 2\n", "cannot be read .*UTF-8"),
-        ("a.bin", b"", "starts with b''"),
+        ("a.bin", b"", "holds no words"),
+        ("a.bin", b"abc", "starts with b''"),
         ("a.bin", binary({"ab": [1.0, 2.0]}, b"\n")[:-4], "ends within word 1 of 1"),
     ],
 )
