@@ -38,6 +38,8 @@ def expect(
     probabilities,
     tension,
     null_probability,
+    places,
+    places_known,
     counts,
 ):
     """Add up how often each pair is linked, given what sources become so far.
@@ -52,6 +54,8 @@ def expect(
         probabilities: float64, of the target unit given the source unit, by pair.
         tension: how strongly like places are preferred.
         null_probability: of a target unit that translates nothing.
+        places: int32, the pair of each place in the text, as far as there is room: a cache.
+        places_known: whether an earlier call has filled it.
         counts: float64, added to, by pair.
 
     Returns:
@@ -63,20 +67,27 @@ def expect(
     share = np.zeros(longest + 1, np.float64)
     place = np.zeros(longest + 1, np.int64)
     total_log = 0.0
+    at = np.int64(0)
     for sentence in range(len(source_starts) - 1):
         start = source_starts[sentence]
         n = source_starts[sentence + 1] - start
         m = target_starts[sentence + 1] - target_starts[sentence]
+        if n == 0:
+            continue
+        decay = np.exp(-tension / n)
         for j in range(m):
             unit = target[target_starts[sentence] + j]
             low, high = row_starts[unit], row_starts[unit + 1]
-            norm = 0.0
-            for i in range(n):
-                share[i] = np.exp(-tension * abs((i + 1) / n - (j + 1) / m))
-                norm += share[i]
+            norm = _prefer_like_places(share, n, m, j, tension, decay)
             total = 0.0
             for i in range(n):
-                place[i] = _find(row_sources, low, high, source[start + i])
+                if places_known and at < len(places):
+                    place[i] = places[at]
+                else:
+                    place[i] = _find(row_sources, low, high, source[start + i])
+                    if at < len(places):
+                        places[at] = place[i]
+                at += 1
                 share[i] *= (1.0 - null_probability) / norm * probabilities[place[i]]
                 total += share[i]
             place[n] = high - 1
@@ -88,6 +99,28 @@ def expect(
             for i in range(n + 1):
                 counts[place[i]] += share[i] / total
     return total_log
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _prefer_like_places(share, n, m, j, tension, decay):
+    """Write exp(-tension * |(i + 1) / n - (j + 1) / m|) for all i and return their sum.
+
+    From the place that is like j's, each step away multiplies by ``decay``.
+    """
+    middle = min(((j + 1) * n) // m, n)
+    total = 0.0
+    value = np.exp(-tension * ((j + 1) / m - middle / n)) if middle else 0.0
+    for i in range(middle - 1, -1, -1):
+        share[i] = value
+        total += value
+        value *= decay
+    value = np.exp(-tension * ((middle + 1) / n - (j + 1) / m))
+    for i in range(middle, n):
+        share[i] = value
+        total += value
+        value *= decay
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -17,6 +17,8 @@ from tasks.embedding.pieces import Pieces
 from tasks.shared.errors import InputError
 
 BLOCK_PAIRS = 2**22
+CACHED_PLACES = 2**26
+"""Places whose pair is looked up once and not once a round: 4 bytes each."""
 
 
 class ParallelTextError(InputError):
@@ -71,11 +73,14 @@ def align(
     row_starts = np.searchsorted(targets, np.arange(n_targets + 1)).astype(np.int64)
     probabilities = np.full(len(keys), 1 / n_targets)
     counts, log_likelihoods = np.zeros(len(keys)), list[float]()
-    for _ in range(n_iterations):
+    n_places = int((source.lengths * target.lengths).sum())
+    places = np.empty(min(n_places, CACHED_PLACES), np.int32)
+    for done in range(n_iterations):
         counts[:] = 0
         texts = (source.ids, source.offsets, target.ids, target.offsets)
         table = (row_starts, sources, probabilities)
-        log_likelihoods.append(float(expect(*texts, *table, tension, null_probability, counts)))
+        prior = (tension, null_probability)
+        log_likelihoods.append(float(expect(*texts, *table, *prior, places, done > 0, counts)))
         totals = np.bincount(sources, counts, minlength=n_sources + 1)
         np.divide(counts, totals[sources], out=probabilities, where=counts > 0)
         probabilities[counts == 0] = 0

@@ -108,12 +108,20 @@ def test_translations_are_found_and_likelihood_rises():
     assert (np.diff(links.log_likelihoods) >= -1e-9).all()
 
 
-def test_blocks_change_no_pair(monkeypatch: pytest.MonkeyPatch):
+def test_blocks_and_cache_change_no_bit(monkeypatch: pytest.MonkeyPatch):
     source, target = random_text()
     whole = run_align(source, target)
     monkeypatch.setattr("tasks.embedding.word_alignment.BLOCK_PAIRS", 50)
+    monkeypatch.setattr("tasks.embedding.word_alignment.CACHED_PLACES", 70)
     parts = run_align(source, target)
     assert whole.counts.tobytes() == parts.counts.tobytes()
+
+
+def test_empty_sentence_links_nothing():
+    source, target = random_text()
+    plain = run_align(source, target)
+    more = run_align([[], *source, [3]], [[5, 6], *target, []])
+    np.testing.assert_allclose(more.counts, plain.counts, atol=1e-9)
 
 
 def test_words_are_joined_by_letters():
