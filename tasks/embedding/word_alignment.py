@@ -101,14 +101,20 @@ def _distinct_pairs(
         keys = np.empty(sizes[last - 1] - before, np.int64)
         texts = (source.ids, source.offsets, target.ids, target.offsets)
         write_pairs(*texts, first, last, n_sources, keys)
-        pending.append(np.unique(keys))
+        pending.append(_distinct(keys))
         first = last
         # Merged only when as much is waiting, so that each key is sorted few times.
         if first == len(source) or sum(map(len, pending)) > len(merged):
-            merged, pending = np.unique(np.concatenate([merged, *pending])), []
+            merged, pending = _distinct(np.concatenate([merged, *pending])), []
         if len(merged) > max_pairs:
             raise ParallelTextError(
                 f"{first} of {len(source)} sentence pairs have {len(merged)} distinct pairs of "
                 f"units, above max_pairs ({max_pairs}); give fewer lines, or raise it."
             )
     return merged
+
+
+def _distinct(keys: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " P"]:
+    """Sorted, each once; numpy's unique takes ten times as long here."""
+    keys.sort()
+    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
