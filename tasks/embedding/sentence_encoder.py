@@ -1,0 +1,110 @@
+"""Embeddings of short texts by a sentence encoder from a local folder.
+
+The encoder's last states of a text, averaged over its tokens, as sentence-transformers calls mean
+pooling (Reimers and Gurevych 2019, section 3). Plain transformers, whose folder such encoders
+are.
+
+Dimensions: T = texts, S = width of the encoder.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from tasks.shared.errors import InputError
+
+BATCH_TEXTS = 256
+MAX_TOKENS = 64
+"""A token's text is shorter; what is longer is cut."""
+
+
+class SentenceEncoderError(InputError):
+    """A folder holds no sentence encoder that is run here."""
+
+
+class SentenceEncoder:
+    """Texts to vectors, in evaluation mode."""
+
+    def __init__(self, folder: Path, device: str | torch.device = "cpu"):
+        """Load from local files alone.
+
+        Raises:
+            SentenceEncoderError: the folder lacks a file, or pools other than by the mean.
+        """
+        _check_folder(folder)
+        verbosity = transformers_logging.get_verbosity()
+        bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            local = {"local_files_only": True, "trust_remote_code": False}
+            self.tokenizer = cast(
+                PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, **local)
+            )
+            model = AutoModel.from_pretrained(
+                folder, use_safetensors=True, dtype=torch.float32, **local
+            )
+        except (OSError, ValueError) as error:
+            raise SentenceEncoderError(
+                f"{folder} cannot be loaded as a sentence encoder ({error}); give a folder with "
+                "config.json, *.safetensors and the tokenizer's files."
+            ) from error
+        finally:
+            transformers_logging.set_verbosity(verbosity)
+            if bars:
+                transformers_logging.enable_progress_bar()
+        self.model = cast(PreTrainedModel, model).eval()
+        self.model.to(device)  # pyright: ignore[reportArgumentType]
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Float32[np.ndarray, "T S"]:
+        """Embed texts, longer ones with longer ones; zeros for a text without letters or signs.
+
+        Args:
+            texts: of any number, in any order.
+            progress: called with texts done and texts in all.
+        """
+        vectors_TS = np.zeros((len(texts), int(self.model.config.hidden_size)), np.float32)
+        present = [i for i, text in enumerate(texts) if text.strip()]
+        present.sort(key=lambda i: len(texts[i]))
+        for start in range(0, len(present), BATCH_TEXTS):
+            part = present[start : start + BATCH_TEXTS]
+            vectors_TS[part] = self._batch([texts[i] for i in part])
+            progress(start + len(part), len(present))
+        return vectors_TS
+
+    def _batch(self, texts: list[str]) -> Float32[np.ndarray, "B S"]:
+        coded = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+        ).to(self.model.device)
+        with torch.inference_mode():
+            states_BLS = self.model(**coded).last_hidden_state
+        mask_BL1 = coded["attention_mask"][:, :, None].to(states_BLS.dtype)
+        means_BS = (states_BLS * mask_BL1).sum(1) / mask_BL1.sum(1)
+        return means_BS.float().cpu().numpy()
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise SentenceEncoderError(
+            f"{folder} has no config.json; name a folder that holds a sentence encoder."
+        )
+    pooling = folder / "1_Pooling" / "config.json"
+    if pooling.is_file():
+        modes: dict[str, object] = json.loads(pooling.read_text(encoding="utf-8"))
+        chosen = [name for name, value in modes.items() if value is True]
+        if not modes.get("pooling_mode_mean_tokens") or len(chosen) > 1:
+            raise SentenceEncoderError(
+                f"{folder} pools by {chosen}; only encoders that pool by the mean over tokens "
+                "are run here."
+            )

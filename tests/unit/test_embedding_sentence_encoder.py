@@ -1,0 +1,71 @@
+"""Text embeddings from a folder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from tasks.embedding.sentence_encoder import SentenceEncoder, SentenceEncoderError
+
+WORDS = ["[PAD]", "[UNK]", "haus", "baum", "der", "die"]
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_mean_over_tokens_without_padding(encoder_folder: Path):
+    encoder = SentenceEncoder(encoder_folder)
+    texts = ["haus", "der baum die", " ", "baum"]
+    vectors = encoder.embed(texts)
+    assert not vectors[2].any()
+    for text, vector in zip(texts, vectors, strict=True):
+        if text.strip():
+            ids = torch.tensor([[WORDS.index(word) for word in text.split()]])
+            with torch.inference_mode():
+                states = encoder.model(input_ids=ids).last_hidden_state[0]
+            np.testing.assert_allclose(vector, states.mean(0), atol=1e-6)
+
+
+def test_batches_change_no_vector(encoder_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    encoder = SentenceEncoder(encoder_folder)
+    texts = ["haus", "der baum", "die", "die der haus baum", "baum"]
+    whole = encoder.embed(texts)
+    monkeypatch.setattr("tasks.embedding.sentence_encoder.BATCH_TEXTS", 2)
+    done: list[tuple[int, int]] = []
+    parts = encoder.embed(texts, lambda *counts: done.append(counts))
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+    assert done == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_other_folders_are_refused(encoder_folder: Path, tmp_path: Path):
+    with pytest.raises(SentenceEncoderError, match="has no config"):
+        SentenceEncoder(tmp_path)
+    (tmp_path / "config.json").write_bytes((encoder_folder / "config.json").read_bytes())
+    with pytest.raises(SentenceEncoderError, match="cannot be loaded"):
+        SentenceEncoder(tmp_path)
+    (tmp_path / "1_Pooling").mkdir()
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    with pytest.raises(SentenceEncoderError, match=r"pools by \['pooling_mode_cls_token'\]"):
+        SentenceEncoder(tmp_path)
