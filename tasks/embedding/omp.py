@@ -29,6 +29,9 @@ from tasks.embedding.row_weights import RowWeights
 BLOCK = 256
 MET = 1e-6
 """A residual this small beside its target is rounding."""
+SURE = 8.0
+"""Rounding errors are bounded by so many standard deviations of theirs, or in few dimensions by
+what they cannot exceed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,10 @@ def pursue(
     if normalised:
         norms_A1 = np.linalg.norm(anchors_AC, axis=1, keepdims=True)
         anchors_AC = anchors_AC / np.maximum(norms_A1, np.float32(1e-30))
-    atoms = _Atoms.of(anchors_AC)
+    # Turning all vectors alike changes no inner product, and spreads what a few large entries hold
+    # over all, which makes rounding finer.
+    turn_CC = _random_rotation(targets_KC.shape[1])
+    atoms = _Atoms.of(anchors_AC @ turn_CC)
     made = Pursuit(
         np.zeros((len(targets_KC), k), np.int64),
         np.zeros((len(targets_KC), k)),
@@ -76,7 +82,7 @@ def pursue(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for start in range(0, len(targets_KC), block):
             part = slice(start, start + block)
-            _pursue_block(targets_KC[part], atoms, pool, made, part)
+            _pursue_block(targets_KC[part] @ turn_CC, atoms, pool, made, part)
             progress(min(start + block, len(targets_KC)), len(targets_KC))
     if normalised:
         made.weights[:] /= np.maximum(norms_A1, np.float32(1e-30))[made.anchors, 0]
@@ -129,6 +135,11 @@ class _Atoms:
         return cls(rows_AC, norms_A, *_rounded(rows_AC))
 
 
+def _random_rotation(width: int) -> Float32[np.ndarray, "C C"]:
+    gaussian_CC = np.random.default_rng(0).standard_normal((width, width))
+    return np.linalg.qr(gaussian_CC)[0].astype(np.float32)
+
+
 def _rounded(
     rows_BC: Float32[np.ndarray, "B C"],
 ) -> tuple[torch.Tensor, Float32[np.ndarray, " B"], Float32[np.ndarray, " B"]]:
@@ -146,6 +157,7 @@ def _pursue_block(
     part: slice,
 ) -> None:
     (n, width), k = targets_BC.shape, made.anchors.shape[1]
+    sure = min(1.0, SURE / width**0.5)
     residual_BC = np.array(targets_BC, np.float32, order="C")
     floor_B = (np.linalg.norm(residual_BC, axis=1) * MET).astype(np.float32)
     basis_BNC = np.empty((n, k, width), np.float32)
@@ -160,7 +172,7 @@ def _pursue_block(
 
         def work(first: int, last: int) -> None:
             step(
-                products, atoms.scales, atoms.missed, atoms.norms, atoms.rows,  # noqa: B023
+                products, sure, atoms.scales, atoms.missed, atoms.norms, atoms.rows,  # noqa: B023
                 own_scales, own_missed, places, residual_BC, basis_BNC, factor_BNN,  # noqa: B023
                 along_BN, chosen_BN, n_chosen_B, done_B, floor_B, first, last,
             )  # fmt: skip

@@ -8,8 +8,8 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-CHUNK = 16
-"""Anchors whose best score is looked at together."""
+LANES = 128
+"""The largest of many is found in so many lanes, which compiles to vector instructions."""
 REASSOCIATE = {"nnan", "ninf", "nsz", "reassoc", "contract"}
 """Sums may be reordered into vector lanes."""
 
@@ -41,18 +41,34 @@ def quantise(rows, whole, scales, missed):
 
 @njit(cache=True, nogil=True, fastmath=REASSOCIATE)
 @no_type_check
+def _largest(values, lanes):
+    lanes[:] = 0
+    whole = len(values) - len(values) % LANES
+    for start in range(0, whole, LANES):
+        for i in range(LANES):
+            value = values[start + i]
+            lanes[i] = value if value > lanes[i] else lanes[i]
+    for a in range(whole, len(values)):
+        lanes[0] = max(lanes[0], values[a])
+    return lanes.max()
+
+
+@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+@no_type_check
 def step(
-    products, scales, missed, norms, anchors, own_scales, own_missed, places, residual, basis,
+    products, sure, scales, missed, norms, anchors, own_scales, own_missed, places, residual, basis,
     factor, along, chosen, n_chosen, done, floor, first, last,
 ):  # fmt: skip
     """Choose the next anchor of each target and take it out of the residual.
 
     A product of rounded vectors differs from the true one by no more than what rounding took away
-    from one times the norm of the other, so only anchors whose upper bound reaches the best lower
-    bound are multiplied again in full: the choice is the exact one.
+    from one times the norm of the other. It comes nowhere near, since the losses of D entries point
+    in all directions: ``sure`` is the share of that bound that is counted on. Only anchors whose
+    upper bound reaches the best lower bound are multiplied again in full.
 
     Args:
         products: int32 (B, A), rounded residuals times rounded anchors.
+        sure: share of the bound.
         scales: float32 (A,), of the rounded anchors.
         missed: float32 (A,), norms of what rounding took from the anchors.
         norms: float32 (A,), of the anchors.
@@ -72,8 +88,8 @@ def step(
         last: end of the rows.
     """
     n_anchors, width = anchors.shape
-    n_chunks = (n_anchors + CHUNK - 1) // CHUNK
-    upper = np.empty(n_chunks, np.float32)
+    upper, lower = np.empty(n_anchors, np.float32), np.empty(n_anchors, np.float32)
+    lanes = np.empty(LANES, np.float32)
     vector = np.empty(width, np.float32)
     part = np.empty(chosen.shape[1], np.float32)
     for row in range(first, last):
@@ -87,30 +103,29 @@ def step(
         unit = own_scales[row]
         length = np.sqrt(square) / unit
         off = own_missed[row] / unit
-        least = np.float32(0.0)
-        for c in range(n_chunks):
-            high = low = np.float32(0.0)
-            for a in range(c * CHUNK, min(c * CHUNK + CHUNK, n_anchors)):
-                score = abs(np.float32(products[row, a])) * scales[a]
-                slack = (length + off) * missed[a] + (off + np.float32(1e-6) * length) * norms[a]
-                high = max(high, score + slack)
-                low = max(low, score - slack)
-            upper[c] = high
-            least = max(least, low)
+        wide = np.float32(sure * (length + off))
+        flat = np.float32(sure * off + 1e-6 * length)
+        for a in range(n_anchors):
+            score = abs(np.float32(products[row, a]) * scales[a])
+            slack = wide * missed[a] + flat * norms[a]
+            upper[a], lower[a] = score + slack, score - slack
+        least = _largest(lower, lanes)
         winner, best = -1, np.float32(0.0)
-        # An anchor taken before scores nothing but rounding, and could hide the bound of no other.
-        for c in range(n_chunks):
-            if upper[c] < least:
+        for start in range(0, n_anchors, LANES):
+            stop = min(start + LANES, n_anchors)
+            hit = False
+            for a in range(start, stop):
+                hit |= upper[a] >= least
+            if not hit:
                 continue
-            for a in range(c * CHUNK, min(c * CHUNK + CHUNK, n_anchors)):
-                score = abs(np.float32(products[row, a])) * scales[a]
-                slack = (length + off) * missed[a] + (off + np.float32(1e-6) * length) * norms[a]
-                if score + slack < least or score + slack < best / unit:
+            for a in range(start, stop):
+                if upper[a] < least or upper[a] * unit < best:
                     continue
                 dot = np.float32(0.0)
                 for d in range(width):
                     dot += anchors[a, d] * rest[d]
-                if abs(dot) > best:
+                # Of equals the lower id, whatever the order they are met in.
+                if abs(dot) > best or (abs(dot) == best and 0 <= a < winner):
                     used = False
                     for j in range(s):
                         used |= chosen[b, j] == a
