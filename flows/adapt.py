@@ -70,7 +70,8 @@ def initialise(
 ) -> Initialised:
     """Give every new token its rows."""
     tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
-    rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus)
+    donor = [] if run.donor is None else [import_model(run.donor, lock_model(run.donor))]
+    rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus, *donor)
     return Initialised(assemble_model(run.export, source, tokenizer, rows), tokens, rows)
 
 

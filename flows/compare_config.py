@@ -46,6 +46,8 @@ class CompareConfig(StageConfig):
     """By name; every one is tried with every initialiser."""
     initialisers: dict[str, EmbeddingConfig] = Field(min_length=1)
     """By name."""
+    donor: ModelConfig | None = None
+    """A second model that has the new tokenizers, for initialisers that read its rows."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     """Of training, and of initialisers that draw at random."""
     tokens: TokensConfig = TokensConfig()
@@ -74,6 +76,7 @@ class CompareConfig(StageConfig):
             pretokens=choice.pretokens,
             tokenizer=choice.tokenizer,
             tokens=self.tokens,
+            donor=self.donor if embedding.initialiser.needs_donor else None,
             embedding=_seeded(embedding, seed),
             pretraining=self.training(seed),
             export=self.export,

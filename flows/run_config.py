@@ -65,6 +65,8 @@ class RunConfig(StageConfig):
     """How the new tokenizer is made."""
     tokens: TokensConfig = TokensConfig()
     """The corpus as token ids."""
+    donor: ModelConfig | None = None
+    """A second model that has the new tokenizer, for initialisers that read its rows."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     """How rows of new tokens begin."""
     pretraining: PretrainingConfig = PretrainingConfig()
@@ -77,6 +79,21 @@ class RunConfig(StageConfig):
     """What is shown."""
     control: ControlConfig | None = None
     """Train a control arm too; ``{}`` takes its defaults."""
+
+    @model_validator(mode="after")
+    def _donor_where_it_is_read(self) -> "RunConfig":
+        method = self.embedding.initialiser
+        if method.needs_donor and self.donor is None:
+            raise ValueError(
+                f"embedding.initialiser {method.method} reads the rows of a model that has the new "
+                "tokenizer; name that model under donor"
+            )
+        if self.donor is not None and not method.needs_donor:
+            raise ValueError(
+                f"a donor is named, and embedding.initialiser {method.method} reads none; take it "
+                "out, or choose omp, interpolation or least_squares"
+            )
+        return self
 
     def counted_words(self) -> tuple[PretokensConfig, ...]:
         """The cuts of the text that the tokenizer is learnt from, in the order it takes them."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tasks.embedding.config_base import FallbackStep, PrefixPrior
+from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
 from tasks.embedding.config_source import (
     Composed,
     Mean,
@@ -28,7 +29,10 @@ Initialiser = Annotated[
     | Focus
     | Align
     | TokAlign
-    | TokenDistillation,
+    | TokenDistillation
+    | Omp
+    | Interpolation
+    | LeastSquares,
     Field(discriminator="method"),
 ]
 

@@ -1,13 +1,19 @@
 """Choices of initialisers with a donor: a model that owns the new tokenizer."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.shared.config import StageConfig
+from tasks.embedding.config_base import InitialiserConfig
 
 
-class Omp(StageConfig):
+class DonorInitialiser(InitialiserConfig):
+    """A way to make rows that reads the rows of a second model."""
+
+    needs_donor: ClassVar[bool] = True
+
+
+class Omp(DonorInitialiser):
     """Each new row is a sum of few old rows, chosen by matching pursuit in the donor's space."""
 
     method: Literal["omp"] = "omp"
@@ -17,7 +23,7 @@ class Omp(StageConfig):
     """Choose shared tokens by direction alone; as published, those with long rows come first."""
 
 
-class Interpolation(StageConfig):
+class Interpolation(DonorInitialiser):
     """Each new row is a weighted sum over the nearest shared tokens in the donor's space."""
 
     method: Literal["interpolation"] = "interpolation"
@@ -29,7 +35,7 @@ class Interpolation(StageConfig):
     """By distance, or the best fit of the donor's row, with weights that sum to 1 or without."""
 
 
-class LeastSquares(StageConfig):
+class LeastSquares(DonorInitialiser):
     """New rows are donor rows under one linear map, fitted on shared tokens."""
 
     method: Literal["least_squares"] = "least_squares"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float32
 
 from tasks.embedding.align import align_weights
 from tasks.embedding.config_source import Composed, MeanOfPieces
@@ -123,5 +124,12 @@ def _distilled(method: TokenDistillation, known: Known, texts: Texts) -> MadeRow
     note = f"trained to read as its pieces do, from {method.start}"
     return replace(
         start, input=made.input, input_weights=None, note=note, losses=made.loss,
-        n_trained=int(made.seen.sum()),
+        measured={"n_trained": int(made.seen.sum()), **_ends(made.loss)},
     )  # fmt: skip
+
+
+def _ends(losses_S: Float32[np.ndarray, " S"]) -> dict[str, float]:
+    """Loss before the first step and before the last."""
+    if not len(losses_S):
+        return {}
+    return {"first_loss": float(losses_S[0]), "last_loss": float(losses_S[-1])}

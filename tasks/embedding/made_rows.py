@@ -3,7 +3,8 @@
 Dimensions: V = old vocabulary, K = tokens that need rows, D = model width.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -31,8 +32,8 @@ class MadeRows:
     """What the weights leave out of a row, in words."""
     losses: Float32[np.ndarray, " S"] | None = None
     """Loss before each of S steps, of methods that train."""
-    n_trained: int | None = None
-    """Tokens that these steps met."""
+    measured: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Numbers for the stage's summary."""
 
     @classmethod
     def from_weights(

@@ -12,11 +12,9 @@ from tasks.embedding.config import EmbeddingConfig
 from tasks.shared.task import stage
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tasks.embedding.head_rule import HeadPrior
     from tasks.embedding.known import Known
-    from tasks.embedding.rows import NewRows, SourceRows
+    from tasks.embedding.rows import NewRows
     from tasks.shared.model_rows import RowNames
 
 VERSION = 2
@@ -31,6 +29,7 @@ def initialise_embeddings(
     tokenizer: Artifact,
     tokens: Artifact,
     corpus: Artifact,
+    *donor: Artifact,
 ) -> Summary:
     """Read old rows, make rows for every new token, write them and where each comes from."""
     import pyarrow as pa
@@ -40,7 +39,7 @@ def initialise_embeddings(
     from tasks.embedding.initialise import Choices, initialise
     from tasks.embedding.known import Known
     from tasks.embedding.row_plan import plan_rows
-    from tasks.embedding.worker import Readers
+    from tasks.embedding.worker import Readers, read_rows
     from tasks.shared.extra_tokens import read_extra_tokens
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import Segmenter, read_vocabulary
@@ -57,8 +56,8 @@ def initialise_embeddings(
         extra.reserved,
     )
     names = find_row_names(model_folder)
-    known = Known(_read_rows(model_folder, names), plan, source, target)
-    readers = Readers(attempt, model_folder, tokens, corpus)
+    known = Known(read_rows(model_folder, names), plan, source, target)
+    readers = Readers(attempt, model_folder, tokens, corpus, donor[0] if donor else None)
     measured: Summary = {}
 
     def prior() -> HeadPrior:
@@ -72,27 +71,8 @@ def initialise_embeddings(
     rows = initialise(known, made, choices, prior)
     if made.losses is not None:
         write_table(attempt.folder / "losses.parquet", pa.table({"loss": made.losses}))
-        ends = made.losses[[0, -1]].tolist() if len(made.losses) else [None, None]
-        measured |= {"n_trained": made.n_trained, "first_loss": ends[0], "last_loss": ends[1]}
+    measured |= made.measured
     return _write(attempt.folder, rows, known, names) | measured
-
-
-def _read_rows(folder: Path, names: RowNames) -> SourceRows:
-    from infra.weights import TensorFolder
-    from tasks.embedding.rows import SourceRows
-
-    tensors = TensorFolder(folder)
-
-    def read(name: str) -> np.ndarray:
-        return tensors.get(name).float().numpy()
-
-    input_VD = read(names.input)
-    return SourceRows(
-        input_VD,
-        input_VD if names.tied else read(names.head),
-        None if names.head_bias is None else read(names.head_bias),
-        names.tied,
-    )
 
 
 def _write(folder: Path, rows: NewRows, known: Known, names: RowNames) -> Summary:

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from tasks.embedding.config import Initialiser
     from tasks.embedding.config_base import PrefixPrior
     from tasks.embedding.constant_direction import ConstantDirection
+    from tasks.embedding.from_donor import Donor
     from tasks.embedding.head_rule import HeadPrior
     from tasks.embedding.known import Known
     from tasks.embedding.made_rows import MadeRows
+    from tasks.embedding.rows import SourceRows
+    from tasks.shared.model_rows import RowNames
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,36 @@ class Readers:
     model_folder: Path
     tokens: Artifact
     corpus: Artifact
+    donor: Artifact | None = None
 
     def make_rows(self, method: Initialiser, known: Known) -> MadeRows:
         """Make rows by the chosen initialiser, giving it what it asks for."""
+        from tasks.embedding.from_donor import FromDonor, make_from_donor
         from tasks.embedding.from_text import FromText, make_from_text
         from tasks.embedding.initialisers import make_from_source
 
         if isinstance(method, FromText):
             return make_from_text(method, known, self)
+        if isinstance(method, FromDonor):
+
+            def show(done: int, total: int) -> None:
+                self.progress(done, total, "tokens written in the donor's rows")
+
+            return make_from_donor(method, known, self.read_donor(known), show)
         return make_from_source(method, known)
+
+    def read_donor(self, known: Known) -> Donor:
+        """The donor's rows, its tokens matched by bytes to those of the new tokenizer."""
+        from tasks.embedding.from_donor import Donor
+        from tasks.shared.model_rows import find_row_names
+        from tasks.shared.vocabulary import match_ids, read_vocabulary
+
+        if self.donor is None:
+            raise ValueError("the flow passes a donor wherever the initialiser needs one")
+        folder = open_artifact(self.donor)
+        match_W = match_ids(read_vocabulary(folder), known.target)
+        name = str(self.donor.summary.get("origin"))
+        return Donor(name, read_rows(folder, find_row_names(folder)), match_W)
 
     def new_ids(self, max_bytes: int, seed: int) -> Iterator[np.ndarray]:
         """Documents under the new tokenizer, up to a budget."""
@@ -170,6 +194,25 @@ class Readers:
         for number, (text, ids) in enumerate(rows):
             if number in is_chosen:
                 yield ids.values.to_numpy().astype(np.int64), text.as_py()
+
+
+def read_rows(folder: Path, names: RowNames) -> SourceRows:
+    """Read a model's token rows in float32."""
+    from infra.weights import TensorFolder
+    from tasks.embedding.rows import SourceRows
+
+    tensors = TensorFolder(folder)
+
+    def read(name: str) -> np.ndarray:
+        return tensors.get(name).float().numpy()
+
+    input_VD = read(names.input)
+    return SourceRows(
+        input_VD,
+        input_VD if names.tied else read(names.head),
+        None if names.head_bias is None else read(names.head_bias),
+        names.tied,
+    )
 
 
 def _files(artifact: Artifact, pattern: str) -> list[Path]:

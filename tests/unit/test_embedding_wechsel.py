@@ -16,9 +16,9 @@ from tasks.embedding.nearest_tokens import (
 from tasks.embedding.ofa import RankError, low_rank
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.space_alignment import align_spaces
-from tasks.embedding.words_of_tokens import cut_words, token_texts, vectors_by_words
 from tasks.embedding.wechsel import wechsel
 from tasks.embedding.word_vectors import WordVectors, WordVectorsError
+from tasks.embedding.words_of_tokens import cut_words, token_texts, vectors_by_words
 
 DATA = Path(__file__).parents[1] / "data" / "embedding"
 
