@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tasks.embedding.config_base import InitialiserConfig
 from tasks.shared.config import PLACE, StageConfig
 
 
@@ -41,7 +42,7 @@ class DictionaryFile(StageConfig):
     """Its first language is that of the new tokenizer."""
 
 
-class Wechsel(StageConfig):
+class Wechsel(InitialiserConfig):
     """Mean of the old tokens nearest in meaning, by word vectors of both languages.
 
     WECHSEL (Minixhofer et al. 2022).
@@ -60,7 +61,7 @@ class Wechsel(StageConfig):
     """Of the softmax over cosines: the lower, the more the nearest counts."""
 
 
-class Ofa(StageConfig):
+class Ofa(InitialiserConfig):
     """Mean of the old tokens nearest in one multilingual space of words. OFA (Liu et al. 2024)."""
 
     method: Literal["ofa"] = "ofa"
@@ -74,7 +75,7 @@ class Ofa(StageConfig):
     """Of the softmax over cosines: the lower, the more the nearest counts."""
 
 
-class TransTokenizer(StageConfig):
+class TransTokenizer(InitialiserConfig):
     """Mean of the old tokens that translate a token, by alignment of parallel text.
 
     Trans-Tokenization (Remy et al. 2024), with the alignment model of Dyer et al. (2013).
@@ -101,7 +102,7 @@ class TransTokenizer(StageConfig):
     """Distinct pairs that may be seen in one sentence pair somewhere: 24 bytes of memory each."""
 
 
-class TokenAdapt(StageConfig):
+class TokenAdapt(InitialiserConfig):
     """Pieces weighted by meaning and length, mixed with old tokens of like meaning.
 
     TokenAdapt (Sharthak et al. 2025).
