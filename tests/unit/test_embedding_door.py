@@ -19,8 +19,10 @@ from tokenizers import AddedToken, Tokenizer
 from infra.artifacts import Artifact, open_artifact
 from infra.parquet import read_table, write_table
 from infra.stages import StageCall, run_call
+from tasks.embedding.anchors import DonorLacksTokensError
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_base import PrefixPrior
+from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
 from tasks.embedding.config_source import Composed, MeanOfPieces, MergeTree, Normal
 from tasks.embedding.config_text import (
     Align,
@@ -350,3 +352,48 @@ def test_initialisers_that_read_text_leave_old_rows_and_explain_new_ones(
         assert artifact.summary["n_trained"] > 0
     again = inputs.initialise(config.model_copy(update={"fallback_seed": 1}))
     assert torch.equal(rows_of(again)[0]["input_rows"], rows["input_rows"])
+
+
+@pytest.mark.parametrize("architecture", ["tied", "untied"])
+@pytest.mark.parametrize(
+    "method",
+    [Omp(k=8), Omp(k=8, normalised=True), Interpolation(k=4), LeastSquares()],
+    ids=["omp", "omp_normalised", "interpolation", "least_squares"],
+)
+def test_a_donor_with_the_new_tokenizer_lends_its_geometry(
+    method: Omp, architecture: str, tiny_model_folder: Path, small_corpus_texts: list[str],
+    tmp_path: Path,
+):  # fmt: skip
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    donor_files = tmp_path / "tokenizer"
+    donor_files.mkdir()
+    tokenizer.save(str(donor_files / "tokenizer.json"))
+    shutil.copy(tiny_model_folder / "tokenizer_config.json", donor_files)
+    donor_folder = small_model(tmp_path / "donor", donor_files, architecture)
+    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts)
+    donor = artifact_of("model", lambda p: shutil.copytree(donor_folder, p, dirs_exist_ok=True))
+    artifact = initialise_embeddings(
+        EmbeddingConfig(initialiser=method),
+        *(inputs.model, inputs.tokenizer, inputs.tokens, inputs.corpus, donor),
+    )
+    rows, _ = rows_of(artifact)
+    old = old_rows(tiny_model_folder)["model.embed_tokens.weight"]
+    made = rows["input_rows"][len(old) :]
+    assert torch.equal(rows["input_rows"][: len(old)], old)
+    assert made.isfinite().all()
+    assert made.norm(dim=1).min() > 0
+    lineage = read_table(open_artifact(artifact) / "lineage.parquet").to_pylist()
+    assert {row["method"] for row in lineage if row["id"] >= len(old)} == {method.method}
+
+
+def test_a_donor_without_the_new_tokens_is_refused(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    inputs = Inputs(
+        tiny_model_folder, extended(tiny_model_folder, small_corpus_texts), small_corpus_texts
+    )
+    with pytest.raises(DonorLacksTokensError, match="no row for 60 of 60 tokens"):
+        initialise_embeddings(
+            EmbeddingConfig(initialiser=Omp(k=8)),
+            *(inputs.model, inputs.tokenizer, inputs.tokens, inputs.corpus, inputs.model),
+        )
