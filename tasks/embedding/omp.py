@@ -168,7 +168,7 @@ def _pursue_block(
         if not len(places):
             break
         whole, own_scales, own_missed = _rounded(residual_BC[places])
-        products = torch._int_mm(whole, atoms.whole.T).numpy()  # pyright: ignore[reportPrivateImportUsage]
+        products = torch._int_mm(whole, atoms.whole.T).numpy()  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
         def work(first: int, last: int) -> None:
             step(
