@@ -67,11 +67,10 @@ def pursue(
         block: targets worked on at a time; the result does not depend on it.
         progress: called with targets done and targets in all.
     """
-    scales_A1 = np.ones((len(anchors_AC), 1), np.float32)
+    norms_A = np.ones(len(anchors_AC), np.float32)
     if normalised:
-        scales_A1 = np.linalg.norm(anchors_AC, axis=1, keepdims=True)
-        scales_A1 = np.maximum(scales_A1, np.float32(1e-30))
-        anchors_AC = anchors_AC / scales_A1
+        norms_A = np.maximum(np.linalg.norm(anchors_AC, axis=1), np.float32(1e-30))
+        anchors_AC = anchors_AC / norms_A[:, None]
     # Turning all vectors alike changes no inner product, and spreads what a few large entries hold
     # over all, which makes rounding finer.
     turn_CC = _random_rotation(targets_KC.shape[1])
@@ -86,7 +85,7 @@ def pursue(
             part = slice(start, start + block)
             _pursue_block(targets_KC[part] @ turn_CC, atoms, pool, made, part)
             progress(min(start + block, len(targets_KC)), len(targets_KC))
-    made.weights[:] /= scales_A1[made.anchors, 0]
+    made.weights[:] /= norms_A[made.anchors]
     return made
 
 
@@ -169,8 +168,7 @@ def _pursue_block(
         if not len(places):
             break
         whole, own_scales, own_missed = _rounded(residual_BC[places])
-        # The one product of 8-bit matrices that torch has for processors; it has no public name.
-        products = torch._int_mm(whole, atoms.whole.T).numpy()  # pyright: ignore[reportPrivateImportUsage]
+        products = torch._int_mm(whole, atoms.whole.T).numpy()  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
         def work(first: int, last: int) -> None:
             step(
