@@ -26,17 +26,6 @@ class Adapted:
     """Its numbers and the page that shows them."""
 
 
-@dataclass(frozen=True)
-class Initialised:
-    """A model with its new tokenizer, before any training."""
-
-    model: Artifact
-    tokens: Artifact
-    """The corpus under the new tokenizer."""
-    rows: Artifact
-    """The rows of all tokens, and where each comes from."""
-
-
 @flow(name="adapt", persist_result=False)
 def adapt(run: RunConfig) -> Adapted:
     """Give a pretrained model a new tokenizer, train it on, and measure what that brought."""
@@ -44,16 +33,16 @@ def adapt(run: RunConfig) -> Adapted:
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
 
     tokenizer = new_tokenizer(run, source, corpus)
-    initial = initialise(run, source, corpus, tokenizer)
-    trained = continue_pretraining(run.pretraining, initial.model, initial.tokens)
-    model = export_model(run.export, initial.model, trained)
+    tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
+    rows = new_rows(run, source, corpus, tokenizer, tokens)
+    initial = assemble_model(run.export, source, tokenizer, rows)
+    trained = continue_pretraining(run.pretraining, initial, tokens)
+    model = export_model(run.export, initial, trained)
 
-    arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial.model, model)]
+    arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial, model)]
     if run.control is not None:
         arms += train_control(run, run.control.pretraining(run.pretraining), source, corpus)
-    report = write_report(
-        run.report, source, corpus, tokenizer, initial.tokens, initial.rows, trained, *arms
-    )
+    report = write_report(run.report, source, corpus, tokenizer, tokens, rows, trained, *arms)
     show_in_prefect(model, report)
     return Adapted(model, report)
 
@@ -65,14 +54,12 @@ def new_tokenizer(run: RunConfig, source: Artifact, corpus: Artifact) -> Artifac
     return train_tokenizer(run.tokenizer, source, corpus, *pretokens, *outside)
 
 
-def initialise(
-    run: RunConfig, source: Artifact, corpus: Artifact, tokenizer: Artifact
-) -> Initialised:
-    """Give every new token its rows."""
-    tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
+def new_rows(
+    run: RunConfig, source: Artifact, corpus: Artifact, tokenizer: Artifact, tokens: Artifact
+) -> Artifact:
+    """Give every new token its rows, with the help of a donor if the run names one."""
     donor = [] if run.donor is None else [import_model(run.donor, lock_model(run.donor))]
-    rows = initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus, *donor)
-    return Initialised(assemble_model(run.export, source, tokenizer, rows), tokens, rows)
+    return initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus, *donor)
 
 
 def train_control(

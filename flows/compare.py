@@ -1,13 +1,12 @@
 """The main path over a grid of choices: shared stages once, one leaderboard in the end."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from prefect import flow
 
-from flows.adapt import Initialised, initialise, new_tokenizer, train_control
+from flows.adapt import new_rows, new_tokenizer, train_control
 from flows.compare_config import Cell, CompareConfig
 from flows.prefect_report import show_leaderboard_in_prefect
 from infra.artifacts import Artifact, open_artifact
@@ -15,10 +14,10 @@ from infra.parquet import read_table
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.evaluation.config import Contestant, LeaderboardConfig
 from tasks.evaluation.task import measure_model, write_leaderboard
-from tasks.model.task import export_model, import_model, lock_model
+from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.flops import equal_flops
-from tasks.pretraining.task import continue_pretraining
+from tasks.pretraining.task import continue_pretraining, tokenize_corpus
 from tasks.shared.model_shape import model_shape
 from tasks.shared.run_options import PlannedStage, run_options
 
@@ -48,12 +47,8 @@ def compare(grid: CompareConfig) -> Artifact:
     if grid.pretraining is not None:
         for seed in grid.seeds:
             _control_at_equal_bytes(grid, seed, source, corpus, measures)
-    for tokenizer in grid.tokenizers:
-        trained = [
-            (cell, *_try(grid, cell, source, corpus, measures)) for cell in grid.cells(tokenizer)
-        ]
-        for cell, initial, training in _one_a_seed(trained):
-            _control_at_equal_flops(grid, cell, source, corpus, initial, training, measures)
+    for name in grid.tokenizers:
+        _try_tokenizer(grid, name, source, corpus, measures)
     board = write_leaderboard(
         LeaderboardConfig(contestants=tuple(measures.contestants)), source, *measures.artifacts
     )
@@ -61,41 +56,29 @@ def compare(grid: CompareConfig) -> Artifact:
     return board
 
 
-def _try(
-    grid: CompareConfig, cell: Cell, source: Artifact, corpus: Artifact, measures: Measures
-) -> tuple[Initialised, Artifact | None]:
-    """One cell: measured as initialised and, if the grid trains, after training."""
-    run, name = cell.run, f"{cell.tokenizer} {cell.initialiser} {cell.seed}"
-    start = initialise(run, source, corpus, new_tokenizer(run, source, corpus))
-    who = {
-        "kind": "swapped",
-        "tokenizer": cell.tokenizer,
-        "initialiser": cell.initialiser,
-        "seed": cell.seed,
-    }
-    measures.add(
-        Contestant.model_validate({"name": f"{name} untrained", **who}),
-        measure_model(grid.evaluation, start.model, corpus),
-    )
-    if grid.pretraining is None:
-        return start, None
-    trained = continue_pretraining(run.pretraining, start.model, start.tokens)
-    measures.add(
-        Contestant.model_validate({"name": name, "is_trained": True, **who}),
-        measure_model(grid.evaluation, export_model(run.export, start.model, trained), corpus),
-    )
-    return start, trained
-
-
-def _one_a_seed(
-    tried: Sequence[tuple[Cell, Initialised, Artifact | None]],
-) -> list[tuple[Cell, Initialised, Artifact]]:
-    """The first trained cell of each seed: all initialisers are fed the same tokens."""
-    by_seed: dict[int, tuple[Cell, Initialised, Artifact]] = {}
-    for cell, start, trained in tried:
-        if trained is not None:
-            by_seed.setdefault(cell.seed, (cell, start, trained))
-    return list(by_seed.values())
+def _try_tokenizer(
+    grid: CompareConfig, name: str, source: Artifact, corpus: Artifact, measures: Measures
+) -> None:
+    """All cells of one tokenizer, and for each seed the control of equal cost."""
+    cells = list(grid.cells(name))
+    tokenizer = new_tokenizer(cells[0].run, source, corpus)
+    tokens = tokenize_corpus(grid.tokens, tokenizer, corpus)
+    has_control = set[int]()
+    for cell in cells:
+        rows = new_rows(cell.run, source, corpus, tokenizer, tokens)
+        initial = assemble_model(grid.export, source, tokenizer, rows)
+        untrained = cell.contestant(is_trained=False)
+        measures.add(untrained, measure_model(grid.evaluation, initial, corpus))
+        if grid.pretraining is None:
+            continue
+        trained = continue_pretraining(cell.run.pretraining, initial, tokens)
+        model = export_model(grid.export, initial, trained)
+        measures.add(
+            cell.contestant(is_trained=True), measure_model(grid.evaluation, model, corpus)
+        )
+        if cell.seed not in has_control:  # all initialisers are fed the same tokens
+            has_control.add(cell.seed)
+            _control_at_equal_flops(grid, cell, source, corpus, initial, trained, measures)
 
 
 def _control_at_equal_bytes(
@@ -113,7 +96,7 @@ def _control_at_equal_flops(
     cell: Cell,
     source: Artifact,
     corpus: Artifact,
-    start: Initialised,
+    initial: Artifact,
     trained: Artifact,
     measures: Measures,
 ) -> None:
@@ -126,7 +109,7 @@ def _control_at_equal_flops(
         planned = PlannedStage("pretraining", "depends", None, because)
         measures.add(who, run_options.get().plan(planned))
         return
-    training = _equal_flops(cell.run.pretraining, source, start.model, trained)
+    training = _equal_flops(cell.run.pretraining, source, initial, trained)
     measured, _ = train_control(cell.run, grid.control.pretraining(training), source, corpus)
     measures.add(who, measured)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from flows.run_config import ControlConfig, RunConfig
 from tasks.corpus.config import CorpusConfig
 from tasks.embedding.config import EmbeddingConfig
-from tasks.evaluation.config import EvaluationConfig
+from tasks.evaluation.config import Contestant, EvaluationConfig
 from tasks.model.config import ExportConfig, ModelConfig
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.shared.config import StageConfig
@@ -33,6 +33,18 @@ class Cell:
     initialiser: str
     seed: int
     run: RunConfig
+
+    def contestant(self, *, is_trained: bool) -> Contestant:
+        """How the leaderboard names its model."""
+        return Contestant(
+            name=f"{self.tokenizer} {self.initialiser} {self.seed}"
+            + ("" if is_trained else " untrained"),
+            kind="swapped",
+            tokenizer=self.tokenizer,
+            initialiser=self.initialiser,
+            seed=self.seed,
+            is_trained=is_trained,
+        )
 
 
 class CompareConfig(StageConfig):
