@@ -1,8 +1,4 @@
-"""Pieces of a text as the tokenizers library cuts them, or faster by a regex engine that agrees.
-
-The ``regex`` module is several times faster than the library, which hands over three objects a
-piece. It is of another Unicode version and another dialect, so its use must be earned on text.
-"""
+"""Pieces of a text as the tokenizers library cuts them."""
 
 import json
 from collections.abc import Callable
@@ -10,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import regex
 from tokenizers import Tokenizer
 
 from tasks.shared.vocabulary_codec import codec_of
-from tasks.shared.vocabulary_file import Json, TokenizerFile, unfold
+from tasks.shared.vocabulary_file import Json, TokenizerFile
 from tasks.tokenizer.errors import PretokenizerError
-from tasks.tokenizer.scan_plan import is_byte_level, regex_of_split
 
 
 @dataclass(frozen=True)
@@ -73,33 +67,3 @@ def library_cutter(normalizer: Json | None, pre_tokenizer: Json | None) -> Cutte
         return data
 
     return Cutter(cut, to_bytes)
-
-
-def regex_cutter(pre_tokenizer: Json | None) -> Cutter | None:
-    """Cut with the ``regex`` module, if the pre-tokenizer is one regex that it can read."""
-    parts = list(unfold(pre_tokenizer))
-    if len(parts) != 2 or not is_byte_level(parts[1], use_regex=False):
-        return None
-    pattern = regex_of_split(parts[0])
-    try:
-        compiled = regex.compile(pattern or "(")
-        # A group around all of it makes split give the matches beside what is between them.
-        with_gaps = regex.compile(f"({pattern})")
-    except regex.error:
-        return None
-    if compiled.groups:
-        return None
-    only_matches = parts[0]["behavior"] == "Removed"
-
-    def cut(text: str) -> list[str]:
-        pieces: list[str] = compiled.findall(text)
-        if only_matches or sum(map(len, pieces)) == len(text):
-            return pieces
-        return [piece for piece in with_gaps.split(text) if piece]
-
-    return Cutter(cut, str.encode)
-
-
-def cut_alike(one: Cutter, other: Cutter, text: str) -> bool:
-    """Whether two cutters make the same pieces of a text."""
-    return list(map(one.to_bytes, one.cut(text))) == list(map(other.to_bytes, other.cut(text)))

@@ -2,11 +2,9 @@
 
 Counts serve every vocabulary size, every algorithm and every weighting of sources. Known
 pre-tokenizers are cut by compiled scanners that read Arrow's buffers as they are and make no
-Python object a pre-token; others by the ``regex`` module or by the tokenizers library. All give
-the library's pieces.
+Python object a pre-token; others by the tokenizers library, whose pieces the scanners give too.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -23,8 +21,9 @@ from tasks.tokenizer.count_kernels import (
     empty_table,
     intern_all,
 )
-from tasks.tokenizer.cutters import cut_alike, library_cutter, load_parts, regex_cutter
+from tasks.tokenizer.cutters import library_cutter, load_parts
 from tasks.tokenizer.errors import BrokenTextError
+from tasks.tokenizer.library_counts import library_counter
 from tasks.tokenizer.pretoken_counts import PretokenCounts, bytes_and_offsets, sorted_counts
 from tasks.tokenizer.scan_kernels import cut_texts
 from tasks.tokenizer.scan_plan import ScanPlan, plan_scan
@@ -32,8 +31,6 @@ from tasks.tokenizer.scan_plan import ScanPlan, plan_scan
 _KEEP_ASCII = {"NFC", "NFD", "NFKC", "NFKD"}
 _TEXTS_AT_ONCE = 1024
 _PRETOKENS_AT_ONCE = 1 << 14
-_BYTES_TO_PROVE = 300_000
-"""Text on which the regex engine must agree with the library before it cuts alone."""
 
 
 class PretokenCounter:
@@ -57,17 +54,14 @@ class PretokenCounter:
         self._normalize = _normalize_with(normalizer)
         self._max_bytes = max_pretoken_bytes
         self._plan = plan_scan(pre_tokenizer)
-        self._library = library_cutter(normalizer, pre_tokenizer)
-        self._cutter = regex_cutter(pre_tokenizer) or self._library
-        self._bytes_to_prove = _BYTES_TO_PROVE
+        self._count = library_counter(pre_tokenizer)
+        self._to_bytes = library_cutter(normalizer, pre_tokenizer).to_bytes
         self._table = empty_table()
 
     @property
-    def path(self) -> Literal["scanner", "regex", "library"]:
-        """Who cuts. ``regex`` turns into ``library`` if the two differ on the first texts."""
-        if self._plan is not None:
-            return "scanner"
-        return "library" if self._cutter is self._library else "regex"
+    def path(self) -> Literal["scanner", "library"]:
+        """Who cuts."""
+        return "library" if self._plan is None else "scanner"
 
     @property
     def n_dropped(self) -> int:
@@ -97,33 +91,14 @@ class PretokenCounter:
         if self._plan is not None:
             self._scan(texts, self._plan)
             return
-        if self.path == "regex" and self._bytes_to_prove > 0:
-            self._prove(texts)
-        pieces = Counter[str]()
-        for text in _each(texts):
-            pieces.update(self._cutter.cut(text))
-        del pieces[""]  # an empty text where nothing cuts
-        self._add_pieces(pieces)
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            pieces = self._count(texts.slice(start, _TEXTS_AT_ONCE).to_pylist())
+            pieces.pop("", None)  # an empty text where nothing cuts
+            self._add_pieces(pieces)
 
     def result(self) -> PretokenCounts:
         """Give the counts so far."""
         return sorted_counts(self._table, self._table.entries[: self._table.n[N_ENTRIES], COUNT])
-
-    def _prove(self, texts: pa.Array) -> None:
-        """Compare the regex engine with the library, on all texts or on some that lie evenly.
-
-        All are compared as long as there is text to compare, so whatever was counted before a
-        difference is found was cut right.
-        """
-        _, offsets = bytes_and_offsets(texts)
-        n_bytes = int(offsets[-1] - offsets[0])
-        step = 1 + n_bytes // self._bytes_to_prove
-        for at in range(0, len(texts), step):
-            text = texts[at].as_py()[: self._bytes_to_prove]
-            if not cut_alike(self._cutter, self._library, text):
-                self._cutter = self._library
-                return
-        self._bytes_to_prove -= min(n_bytes, self._bytes_to_prove)
 
     def _scan(self, texts: pa.Array, plan: ScanPlan) -> None:
         data, offsets = bytes_and_offsets(texts)
@@ -134,8 +109,8 @@ class PretokenCounter:
             n_cut, text, i = cut_texts(data, offsets, text, i, *rule, starts)
             self._table = count_all(self._table, data, starts[: n_cut + 1], self._max_bytes)
 
-    def _add_pieces(self, pieces: Counter[str]) -> None:
-        all_bytes = pa.array(map(self._cutter.to_bytes, pieces), pa.large_binary())
+    def _add_pieces(self, pieces: dict[str, int]) -> None:
+        all_bytes = pa.array(map(self._to_bytes, pieces), pa.large_binary())
         counts_P = np.fromiter(pieces.values(), np.int64, len(pieces))
         lengths_P = np.diff(bytes_and_offsets(all_bytes)[1])
         keep_P = lengths_P <= self._max_bytes

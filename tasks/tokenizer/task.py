@@ -120,7 +120,6 @@ def count_pretokens(
     from infra.parallel import map_shards
     from infra.parts import Parts
     from tasks.shared.vocabulary_file import read_tokenizer_file
-    from tasks.tokenizer.pretokens import PretokenCounter
     from tasks.tokenizer.word_rule import word_rule
     from tasks.tokenizer.worker import ShardCounts, ShardOfText, count_shard
 
@@ -142,8 +141,8 @@ def count_pretokens(
                 config.max_pretoken_bytes, chunks, first,
             )
         )  # fmt: skip
-    probe = PretokenCounter(rule.normalizer, rule.pre_tokenizer, config.max_pretoken_bytes)
-    in_threads = chunks is None and probe.path == "scanner" and rule.normalizer is None
+    # Scanners and the library work without the interpreter's lock; a normalizer holds it.
+    in_threads = chunks is None and rule.normalizer is None
     finished = zip(left, map_shards(count_shard, left, in_threads=in_threads), strict=True)
     for done, (shard, (names, counts)) in enumerate(finished, len(texts) - len(left) + 1):
         files = [attempt.folder / name for name in names]

@@ -52,9 +52,7 @@ class ShardCounts:
             if name != "cut_by"
         }
         ways = [
-            way
-            for way in ("chunks", "library", "regex", "scanner")
-            if way in (self.cut_by, other.cut_by)
+            way for way in ("chunks", "library", "scanner") if way in (self.cut_by, other.cut_by)
         ]
         return ShardCounts(**sums, cut_by=ways[0] if ways else "")
 

@@ -76,19 +76,21 @@ def arrays(texts: list[str]) -> list[pa.Array]:
 
 
 def pre_tokenizer_of(name: str) -> dict:
-    return choose_pretokenizer({}, name, "none" if name == "gpt2" else "groups_of_3",
-                               CUSTOM if name == "custom" else None)  # fmt: skip
+    if name == "custom":
+        return choose_pretokenizer({}, "custom", "source", CUSTOM)
+    return choose_pretokenizer({}, name, "none" if name == "gpt2" else "groups_of_3")
 
 
 def count(arrays: list[pa.Array], name: str) -> PretokenCounts:
-    pre_tokenizer = pre_tokenizer_of(name)
+    shards = [(array, name) for array in arrays]
+    return merge_counts(map_shards(count_one, shards, Settings(), in_threads=True), None)
 
-    def count_one(array: pa.Array) -> PretokenCounts:
-        counter = PretokenCounter(None, pre_tokenizer, LONGEST)
-        counter.add(array)
-        return counter.result()
 
-    return merge_counts(map_shards(count_one, arrays, Settings(), in_threads=True), None)
+def count_one(shard: tuple[pa.Array, str]) -> PretokenCounts:
+    array, name = shard
+    counter = PretokenCounter(None, pre_tokenizer_of(name), LONGEST)
+    counter.add(array)
+    return counter.result()
 
 
 def learn(counts: PretokenCounts, size: int = SIZE, *, scaffold: bool = False) -> Learnt:

@@ -16,7 +16,6 @@ from tokenizers import Tokenizer
 
 from tasks.shared.byte_alphabet import from_alphabet
 from tasks.shared.vocabulary_file import Json
-from tasks.tokenizer.cutters import cut_alike, library_cutter, regex_cutter
 from tasks.tokenizer.errors import BrokenTextError, PretokenizerError, SourceWeightError
 from tasks.tokenizer.pretoken_counts import (
     COUNTS_SCHEMA,
@@ -176,11 +175,11 @@ def test_program_text_is_counted_as_the_library_cuts_it(name: Any):
     [
         ("scanner", BYTE_LEVEL),
         ("library", {**BYTE_LEVEL, "add_prefix_space": True}),
-        ("regex", custom(r"\p{Lu}*\p{Ll}+|\s+|[^\s\p{L}]")),
-        ("regex", custom(r"[aeiou]+|(?<=x)\d")),
-        ("regex", custom(r"\n")),
-        ("regex", custom(r"\s+(?!\S)|(?i)Ä")),
-        ("regex", only_matches(r"[a-z]+|\d")),
+        ("library", custom(r"\p{Lu}*\p{Ll}+|\s+|[^\s\p{L}]")),
+        ("library", custom(r"[aeiou]+|(?<=x)\d")),
+        ("library", custom(r"\n")),
+        ("library", custom(r"\s+(?!\S)|(?i)Ä")),
+        ("library", only_matches(r"[a-z]+|\d")),
         ("library", custom(r"(a)|(b)+")),
     ],
 )
@@ -235,30 +234,6 @@ def test_tables_grow_without_loss():
     spaced = count([" ".join(words)], BYTE_LEVEL).result()
     assert sum(spaced.counts) == len(words)
     assert as_dict(spaced).keys() <= {b" " + word for word in want} | {words[0].encode()}
-
-
-@pytest.mark.parametrize(
-    "regex", [r"[aeiou]+|(?<=x)\d", r"\p{Lu}", r"(?:a|ae)(?=i)|\d{1,3}", r"\s+(?!\S)", r" "]
-)
-def test_pieces_with_gaps_between_them_come_in_the_library_s_order(regex: str):
-    draw = random.Random(2)
-    cutter, library = regex_cutter(custom(regex)), library_cutter(None, custom(regex))
-    assert cutter is not None
-    for _ in range(300):
-        text = "".join(draw.choices("aeixyzÄ 1234.\n\té漢'😀\r", k=draw.randint(0, 60)))
-        assert cut_alike(cutter, library, text)
-
-
-def test_a_regex_engine_that_differs_is_not_used():
-    # A letter since Unicode 17 and only for the regex module; and $ ends each line for one of them.
-    for regex, text in ((r"\p{L}+|\P{L}+", "a\u088fb"), (r"[^\n]+?$|[^\n]|\n", "ab\ncd")):
-        counter = PretokenCounter(None, custom(regex), 256)
-        counter.add(pa.array(["a"]))
-        assert counter.path == "regex"
-        counter.add(pa.array([text]))
-        assert counter.path == "library"
-        pieces = by_whole_tokenizer(["a", text], custom(regex))
-        assert as_dict(counter.result()) == {from_alphabet(word): n for word, n in pieces.items()}
 
 
 def test_counters_in_threads_do_not_disturb_each_other():

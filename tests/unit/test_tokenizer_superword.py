@@ -17,7 +17,7 @@ from tasks.shared.vocabulary_file import Json
 from tasks.tokenizer.bpe import learn_vocabulary
 from tasks.tokenizer.byte_level_file import byte_level_tokenizer
 from tasks.tokenizer.cut_words import BYTES_IN_ORDER, pretoken_bytes, words_of_bytes
-from tasks.tokenizer.cutters import regex_cutter
+from tasks.tokenizer.cutters import library_cutter
 from tasks.tokenizer.errors import CorpusTooSmallError
 from tasks.tokenizer.merge_loop import Learnt, Limits
 from tasks.tokenizer.patterns import stretch_pattern
@@ -43,9 +43,7 @@ def counts_of(texts: list[str], pre_tokenizer: Json, longest: int = 5000) -> Pre
 
 
 def words_of(texts: list[str]) -> PretokenCounts:
-    cutter = regex_cutter(STRETCHES)
-    assert cutter is not None
-    return within_stretches(counts_of(texts, WORDS), cutter)
+    return within_stretches(counts_of(texts, WORDS), library_cutter(None, STRETCHES))
 
 
 def superwords(texts: list[str], transition: int, size: int, **options: Any) -> Learnt:
