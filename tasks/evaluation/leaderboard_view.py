@@ -125,15 +125,14 @@ def _about(lines: Sequence[Line], suite: str) -> str:
     )
     names = {"source": "the source model", **CONTROLS}
     for name, row in best.differences.items():
-        said += f"; {_verdict(row)} than {names[name].replace('control,', 'the control at')}"
+        said += f"; {_verdict(row, names[name].replace('control,', 'the control at'))}"
     return said + "."
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    word = "better" if row["value"] < 0 else "worse"
+def _verdict(row: Mapping[str, Any], other: str) -> str:
     if row["low"] is not None and row["low"] <= 0 <= row["high"]:
-        word = f"not clearly {word}"
-    return f"{abs(row['value']):.3f} {word}"
+        return f"not clearly different from {other} ({row['value']:+.3f})"
+    return f"{abs(row['value']):.3f} {'better' if row['value'] < 0 else 'worse'} than {other}"
 
 
 def _bits(row: Mapping[str, Any] | None) -> str:
