@@ -128,7 +128,7 @@ def _distilled(method: TokenDistillation, known: Known, texts: Texts) -> MadeRow
     )  # fmt: skip
 
 
-def _ends(losses_S: Float32[np.ndarray, " S"]) -> dict[str, float]:
+def _ends(losses_S: Float32[np.ndarray, " S"]) -> dict[str, int | float]:
     """Loss before the first step and before the last."""
     if not len(losses_S):
         return {}

@@ -32,7 +32,7 @@ class MadeRows:
     """What the weights leave out of a row, in words."""
     losses: Float32[np.ndarray, " S"] | None = None
     """Loss before each of S steps, of methods that train."""
-    measured: Mapping[str, float] = field(default_factory=dict[str, float])
+    measured: Mapping[str, int | float] = field(default_factory=dict[str, int | float])
     """Numbers for the stage's summary."""
 
     @classmethod
