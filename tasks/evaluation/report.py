@@ -101,14 +101,19 @@ def _use_of_new_tokens(
     counts = dict(
         zip(story.counts["id"].to_pylist(), story.counts["count"].to_pylist(), strict=True)
     )
-    new_ids = [row["id"] for row in story.tokens.to_pylist() if row["is_new"]]
+    new_ids = [row["id"] for row in story.tokens.to_pylist() if _is_new(row)]
     most, least = by_use(story.target[0], counts, new_ids, config.n_tokens_listed)
     return most, least, len(new_ids), sum(counts.get(i, 0) == 0 for i in new_ids)
 
 
+def _is_new(row: Mapping[str, Any]) -> bool:
+    """Whether a token is worth listing as new; reserved ones stand in no text."""
+    return row["is_new"] and row["formation"] != "reserved"
+
+
 def _lineages(config: ReportConfig, story: Story, most_used: Sequence[UsedToken]) -> list[Lineage]:
     """Explain the most used new tokens and, for the second half, tokens from all over."""
-    new_ids = [row["id"] for row in story.tokens.to_pylist() if row["is_new"]]
+    new_ids = [row["id"] for row in story.tokens.to_pylist() if _is_new(row)]
     head = [token.token_id for token in most_used[: (config.n_lineages + 1) // 2]]
     rest = [i for i in new_ids if i not in head]
     spread = np.linspace(0, len(rest) - 1, config.n_lineages - len(head)) if rest else []
