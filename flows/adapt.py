@@ -37,7 +37,7 @@ def adapt(run: RunConfig) -> Adapted:
     rows = new_rows(run, source, corpus, tokenizer, tokens)
     initial = assemble_model(run.export, source, tokenizer, rows)
     trained = continue_pretraining(run.pretraining, initial, tokens)
-    model = export_model(run.export, initial, trained)
+    model = export_model(run.export, initial, trained, rows)
 
     arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial, model)]
     if run.control is not None:

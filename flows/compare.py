@@ -72,7 +72,7 @@ def _try_tokenizer(
         if grid.pretraining is None:
             continue
         trained = continue_pretraining(cell.run.pretraining, initial, tokens)
-        model = export_model(grid.export, initial, trained)
+        model = export_model(grid.export, initial, trained, rows)
         measures.add(
             cell.contestant(is_trained=True), measure_model(grid.evaluation, model, corpus)
         )

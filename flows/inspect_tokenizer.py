@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.evaluation.token_views import readable
 from tasks.evaluation.tokenizer_metrics import metric_lines
 from tasks.shared.errors import InputError
+from tasks.shared.readable import readable
 from tasks.shared.scaffold_file import SCAFFOLD_FILE, Scaffolds, read_scaffolds
 from tasks.shared.text_tokenizer import TextTokenizer, open_tokenizer
 from tasks.shared.vocabulary import Vocabulary, read_vocabulary

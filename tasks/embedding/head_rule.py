@@ -15,6 +15,7 @@ from tasks.embedding.prefix_prior import prefix_prior
 from tasks.embedding.row_plan import RowPlan
 from tasks.embedding.row_weights import RowWeights, spread
 from tasks.embedding.rows import Origins
+from tasks.shared.readable import readable
 
 BLOCK = 8192
 
@@ -97,12 +98,12 @@ def _origins(
     known: Known, own: Origins, at: Int64[np.ndarray, " L"], prior: HeadPrior | None
 ) -> Origins:
     first = known.plan.pieces.first()[at]
-    methods, notes = list(own.methods), list(own.notes)
+    methods, notes, old = list(own.methods), list(own.notes), known.source
+    shown = {i: readable(old.token_bytes[i], old.token_text[i]) for i in np.unique(first).tolist()}
     for token, piece in zip(at.tolist(), first.tolist(), strict=True):
         if prior is not None:
-            text = known.source.token_text[piece]
             methods[token] = "prefix_prior"
-            notes[token] = f"logit + log P(token | {text}) = {prior.log_prior[token]:.4f}"
+            notes[token] = f"logit + log P(token | {shown[piece]}) = {prior.log_prior[token]:.4f}"
         elif known.plan.match[token] < 0:
             methods[token], notes[token] = "first_piece", ""
     alone = RowWeights(first, np.ones(len(at), np.float32), np.arange(len(at) + 1))

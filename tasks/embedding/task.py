@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 VERSION = 2
 """Raise when the rows would change for the same config and inputs."""
+VIEWS = ("neighbours.parquet", "map.parquet", "norms.parquet")
 
 
-@stage(name="embedding", version=VERSION)
+@stage(name="embedding", version=VERSION, volatile=VIEWS)
 def initialise_embeddings(
     attempt: Attempt,
     config: EmbeddingConfig,
@@ -78,10 +79,11 @@ def initialise_embeddings(
 def _write(folder: Path, rows: NewRows, known: Known, names: RowNames) -> Summary:
     import torch
 
-    from infra.parquet import TableWriter
+    from infra.parquet import TableWriter, write_table
     from infra.weights import save_tensors
     from tasks.embedding.description import describe
     from tasks.embedding.lineage import SCHEMA, lineage_tables
+    from tasks.embedding.row_views import row_views
 
     summary = describe(rows, known.rows, known.plan)
     parts = {
@@ -95,8 +97,10 @@ def _write(folder: Path, rows: NewRows, known: Known, names: RowNames) -> Summar
         {name: torch.from_numpy(part) for name, part in present.items()},
     )
     with TableWriter(folder / "lineage.parquet", SCHEMA) as writer:
-        for table in lineage_tables(rows, known.target):
+        for table in lineage_tables(rows, known.source, known.target):
             writer.write(table)
+    for name, table in row_views(known, rows).items():
+        write_table(folder / f"{name}.parquet", table)
     record = {
         "tie_word_embeddings": rows.head is None,
         "untied_by_method": summary["untied"],

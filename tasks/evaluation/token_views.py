@@ -1,25 +1,11 @@
 """Tokens as a person can read them: pieces of a text, lists by use, and where a row comes from."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.shared.readable import readable
 from tasks.shared.vocabulary import Vocabulary
-
-_VISIBLE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
-
-
-def readable(data: bytes | None, text: str = "") -> str:
-    """Show bytes as text, its white space visible and what cannot be shown as escapes."""
-    if data is None:
-        return text
-    try:
-        shown = data.decode()
-    except UnicodeDecodeError:
-        return "".join(f"\\x{byte:02X}" for byte in data)
-    escaped = (c if c.isprintable() or c in "\n\t\r" else f"\\u{ord(c):04X}" for c in shown)
-    return "".join(escaped).translate(_VISIBLE)
 
 
 def pieces_of_text(vocabulary: Vocabulary, ids: Sequence[int]) -> list[str]:
@@ -79,18 +65,7 @@ def lineages(
                 (readable(source.token_bytes[i], source.token_text[i]), weight)
                 for i, weight in zip(row["source_ids"] or [], row["weights"] or [], strict=True)
             ),
-            _readable_note(row, source),
+            row["note"] or "",
         )
         for row in chosen
     ]
-
-
-def _readable_note(row: Mapping[str, Any], source: Vocabulary) -> str:
-    """Show old tokens that a note names by their raw vocabulary text as they look elsewhere."""
-    note = row["note"] or ""
-    for i in row["source_ids"] or []:
-        raw, shown = source.token_text[i], readable(source.token_bytes[i], source.token_text[i])
-        if raw not in ("", shown):
-            named = rf"(?<![^\s(]){re.escape(raw)}(?![^\s)])"
-            note = re.sub(named, shown.replace("\\", r"\\"), note)
-    return note

@@ -8,9 +8,10 @@ import pyarrow as pa
 from jaxtyping import Int64
 from markupsafe import Markup
 
-from tasks.evaluation.token_views import pieces_of_text, readable
+from tasks.evaluation.token_views import pieces_of_text
 from tasks.evaluation.tokenizer_metrics import MetricLine, metric_lines
 from tasks.evaluation.tokenizer_plots import lengths_in_text_plot, rank_frequency_plot, sizes_plot
+from tasks.shared.readable import readable
 from tasks.shared.text_tokenizer import TextTokenizer
 from tasks.shared.vocabulary import Vocabulary
 

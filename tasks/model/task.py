@@ -1,5 +1,6 @@
 """The doors of the model stages: lock, import, assemble, export."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,10 @@ from infra.wheels import extract_member, wheel_licence
 from tasks.model.config import ExportConfig, ModelConfig
 from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
 from tasks.shared.task import stage
+
+LINEAGE_FILE = "lineage.parquet"
+"""Travels with a model and is no part of it: the same weights are the same model, however they
+came about, so that other words about a row make no later stage run again."""
 
 
 def _when_to_look(config: ModelConfig) -> Literal["if_missing", "always"]:
@@ -159,7 +164,7 @@ def _described(attempt: Attempt, origin: Any) -> Summary:
     }
 
 
-@stage(name="assembled", version=1)
+@stage(name="assembled", version=2, volatile=(LINEAGE_FILE,))
 def assemble_model(
     attempt: Attempt,
     config: ExportConfig,
@@ -187,6 +192,7 @@ def assemble_model(
     stream = with_new_rows(parameters, weights.get, names, rows, multiple)
     _write_weights(attempt, stream, len(parameters), config.max_shard_bytes)
     write_origin(attempt.folder, read_origin(model), tokenizer=tokenizer.digest)
+    _copy_lineage(embedding, attempt)
     return {
         "tokens": n_tokens,
         "rows": n_rows,
@@ -215,11 +221,18 @@ def _read_rows(folder: Path) -> Any:
     )
 
 
-@stage(name="export", version=1)
+@stage(name="export", version=2, volatile=(LINEAGE_FILE,))
 def export_model(
-    attempt: Attempt, config: ExportConfig, base: Artifact, trained: Artifact
+    attempt: Attempt,
+    config: ExportConfig,
+    base: Artifact,
+    trained: Artifact,
+    *embedding: Artifact,
 ) -> Summary:
-    """Read a model and its trained float32 weights; write the model as it ships."""
+    """Read a model and its trained float32 weights; write the model as it ships.
+
+    ``embedding`` is where the rows of a new tokenizer come from; empty for an old one.
+    """
     import torch
 
     from infra.weights import TensorFolder
@@ -236,7 +249,14 @@ def export_model(
     _write_weights(attempt, stream, len(old.names()), config.max_shard_bytes)
     write_exported_records(model, attempt.folder, dtype)
     write_origin(attempt.folder, read_origin(model), trained=trained.digest)
+    for rows in embedding:
+        _copy_lineage(rows, attempt)
     return {"tensors": len(old.names()), "dtype": config.dtype}
+
+
+def _copy_lineage(embedding: Artifact, attempt: Attempt) -> None:
+    source = open_artifact(embedding, LINEAGE_FILE) / LINEAGE_FILE
+    shutil.copyfile(source, attempt.folder / LINEAGE_FILE)
 
 
 def _write_weights(

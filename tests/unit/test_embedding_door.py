@@ -167,6 +167,37 @@ def test_composed_unties_a_tied_model_and_repeats_itself(
     assert again.digest == artifact.digest
 
 
+def test_views_show_new_rows_and_repeat_themselves(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    inputs = Inputs(
+        tiny_model_folder, extended(tiny_model_folder, small_corpus_texts), small_corpus_texts
+    )
+    artifact = inputs.initialise(MEAN)
+    again = inputs.initialise(
+        MEAN.model_copy(update={"special_tokens": {"<|im_end|>": "<|im_end|>"}})
+    )
+    tables = {
+        name: read_table(open_artifact(artifact) / f"{name}.parquet")
+        for name in ("neighbours", "map", "norms")
+    }
+    for name, found in tables.items():
+        assert found.equals(read_table(open_artifact(again) / f"{name}.parquet"))
+    n_old = inputs.n_tokens - 60
+    assert sum(tables["map"]["is_new"].to_pylist()) == 60
+    assert tables["map"].num_rows == inputs.n_tokens
+    old = old_rows(tiny_model_folder)["model.embed_tokens.weight"]
+    new = rows_of(artifact)[0]["input_rows"]
+    listed = tables["neighbours"].to_pylist()
+    assert len({row["id"] for row in listed}) == 24
+    assert min(row["id"] for row in listed) >= n_old
+    for row in listed:
+        cosine = torch.nn.functional.cosine_similarity(new[row["id"]], old[row["neighbour_ids"]])
+        torch.testing.assert_close(torch.tensor(row["cosines"]), cosine, atol=1e-5, rtol=0)
+    norms = tables["norms"].filter(tables["norms"]["is_new"]).to_pylist()
+    assert norms[50]["norm"] == pytest.approx(artifact.summary["median_norm_new"], rel=1e-5)
+
+
 def artifact_of_second_run(inputs: Inputs) -> Artifact:
     """Another key, the same rows: an override that changes nothing."""
     config = COMPOSED.model_copy(update={"special_tokens": {"<|im_end|>": "<|im_end|>"}})

@@ -154,7 +154,7 @@ def test_lineage_rebuilds_the_rows_of_tools(method):
     rows = rows_for(method, old, plan)
     assert rows.head is not None
     for table, made, source in zip(
-        lineage_tables(rows, TARGET),
+        lineage_tables(rows, SOURCE, TARGET),
         (rows.input, rows.head),
         (old.input, old.head),
         strict=True,

@@ -189,7 +189,7 @@ def test_old_rows_stay_and_every_row_is_usable(method, head: str, model: str):
         if head != "prefix_prior":
             assert rows.head[:n_old].tobytes() == old.head.tobytes()
     assert (rows.head_bias is None) is (old.head_bias is None)
-    tables = lineage_tables(rows, EXTENDED)
+    tables = lineage_tables(rows, SOURCE, EXTENDED)
     assert [table.num_rows for table in tables] == [len(EXTENDED)] * (1 + (rows.head is not None))
 
 
@@ -396,7 +396,7 @@ def test_lineage_rebuilds_rows(method):
     old = source_rows()
     rows = rows_for(method, old)
     for table, made, source in zip(
-        lineage_tables(rows, EXTENDED), (rows.input, rows.head), (old.input, old.head), strict=True
+        lineage_tables(rows, SOURCE, EXTENDED), (rows.input, rows.head), (old.input, old.head), strict=True
     ):
         assert made is not None
         assert table["id"].to_pylist() == list(range(len(EXTENDED)))
@@ -409,7 +409,7 @@ def test_lineage_rebuilds_rows(method):
 
 def test_lineage_names_methods_and_priors():
     rows = composed(source_rows(tied=True), EXTENDED, COUNTS)
-    tables = lineage_tables(rows, EXTENDED)
+    tables = lineage_tables(rows, SOURCE, EXTENDED)
     tops, heads = (table.to_pylist() for table in tables)
     assert [r["method"] for r in tops] == [
         "special_text",
@@ -421,6 +421,8 @@ def test_lineage_names_methods_and_priors():
     # "aba" is cut into ab + a; masses of tokens that start with ab: 7.5, 2.5, 0.05.
     assert heads[7]["source_ids"] == [4]
     assert heads[7]["note"] == f"logit + log P(token | ab) = {np.log(2.5 / 10.05):.4f}"
+    assert heads[7]["source_tokens"] == ["ab"]
+    assert (tops[7]["text"], tops[7]["source_tokens"]) == ("aba", ["ab", "a"])
     assert sum(tops[7]["weights"]) == pytest.approx(0.5, rel=1e-6)
 
 

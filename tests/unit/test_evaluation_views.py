@@ -1,18 +1,10 @@
 """What the page shows of tokens, rows and runs."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from tasks.evaluation.curve_plot import Curve, Mark, curve_plot
-from tasks.evaluation.token_views import lineages, readable
-from tasks.shared.vocabulary import Vocabulary, read_vocabulary
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tiny_model_folder: Path) -> Vocabulary:
-    return read_vocabulary(tiny_model_folder)
+from tasks.shared.readable import readable
 
 
 @pytest.mark.parametrize(
@@ -21,21 +13,6 @@ def vocabulary(tiny_model_folder: Path) -> Vocabulary:
 )
 def test_bytes_are_readable(data: bytes | None, shown: str):
     assert readable(data, "<s>") == shown
-
-
-def note_of(vocabulary: Vocabulary, note: str, source_ids: list[int]) -> str:
-    row = {"id": 300, "part": "head", "method": "prefix_prior", "note": note}
-    row |= {"source_ids": source_ids, "weights": [1.0] * len(source_ids)}
-    (found,) = lineages([row], vocabulary, vocabulary, [300])
-    return found.note
-
-
-def test_notes_name_old_tokens_as_they_look_elsewhere(vocabulary: Vocabulary):
-    space_t, space = (vocabulary.token_text.index(raw) for raw in ("Ġt", "Ġ"))
-    assert note_of(vocabulary, "log P(token | Ġt) = -1", [space_t]) == "log P(token | ·t) = -1"
-    assert note_of(vocabulary, "Ġ before Ġt", [space]) == "· before Ġt"
-    letter = vocabulary.token_text.index("l")
-    assert note_of(vocabulary, "log P(token | l) = -1", [letter]) == "log P(token | l) = -1"
 
 
 def test_the_curve_marks_every_suite_and_every_model():
