@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -160,6 +160,26 @@ def inspect(
     from flows.inspect_tokenizer import read_text_argument, show
 
     show(Console(), tokenizer, read_text_argument(text, sys.stdin.buffer), compare)
+
+
+@app.command()
+def explain(
+    model: Annotated[
+        str, typer.Argument(help="A folder that --export wrote, or an artifact's address.")
+    ],
+    token: Annotated[
+        str, typer.Argument(help="A token's text, where a leading space counts, or its id.")
+    ],
+    take_as: Annotated[
+        Literal["text", "id"] | None,
+        typer.Option("--as", help="Take TOKEN for a text or an id alone."),
+    ] = None,
+) -> None:
+    """Say where the rows of a token come from."""
+    from flows.explain import find_token, read_lineage, show
+
+    lineage = read_lineage(model)
+    show(_console(), lineage, find_token(lineage, token, take_as))
 
 
 @app.command()

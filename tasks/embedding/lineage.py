@@ -35,8 +35,8 @@ def lineage_tables(rows: NewRows, source: Vocabulary, target: Vocabulary) -> lis
     person reads them. ``weights`` belong to ``source_ids``. They are the whole row, unless ``note`` says what else
     is in it: merge regression in a composed row, a prior in a head row.
     """
-    old = [readable(*token) for token in zip(source.token_bytes, source.token_text, strict=True)]
-    old_V = pa.array(old, pa.string())
+    old = zip(source.token_bytes, source.token_text, strict=True)
+    old_V = pa.array([readable(data, text) for data, text in old], pa.string())
     tables = [_table("input", rows.input_origins, old_V, target)]
     if rows.head_origins is not None:
         tables.append(_table("head", rows.head_origins, old_V, target))

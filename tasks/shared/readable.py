@@ -11,5 +11,9 @@ def readable(data: bytes | None, text: str = "") -> str:
         shown = data.decode()
     except UnicodeDecodeError:
         return "".join(f"\\x{byte:02X}" for byte in data)
-    escaped = (c if c.isprintable() or c in "\n\t\r" else f"\\u{ord(c):04X}" for c in shown)
-    return "".join(escaped).translate(_VISIBLE)
+    return printable(shown.translate(_VISIBLE))
+
+
+def printable(text: str) -> str:
+    """Show what would steer a terminal, or be invisible, as escapes."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in text)
