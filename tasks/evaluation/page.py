@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from tasks.evaluation.token_views import Lineage, UsedToken
+from tasks.evaluation.rows_section import RowsSection
+from tasks.evaluation.token_views import UsedToken
 from tasks.evaluation.tokenizer_section import TokenizerSection
 
 
@@ -33,7 +34,7 @@ class Page:
     least_used: Sequence[UsedToken]
     n_new_tokens: int
     n_unused: int
-    lineages: Sequence[Lineage]
+    rows: RowsSection
     tokenizer: TokenizerSection
     continuations: Sequence[tuple[str, Sequence[tuple[str, str]]]]
     """A prompt, then model and continuation."""

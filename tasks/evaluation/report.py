@@ -19,6 +19,7 @@ from tasks.evaluation.page import Page
 from tasks.evaluation.pieces import HELDOUT, Document
 from tasks.evaluation.plots import bars_plot, lengths_plot
 from tasks.evaluation.provenance import Made, arms_text, choices
+from tasks.evaluation.rows_section import RowsSection, make_rows_section
 from tasks.evaluation.summary import format_cell, summary_table
 from tasks.evaluation.token_views import Lineage, UsedToken, by_use, lineages
 from tasks.evaluation.tokenizer_section import SizesShown, TokenizerSection, make_section
@@ -44,6 +45,10 @@ class Story:
     sizes: SizesShown | None
     counts: pa.Table
     lineage: pa.Table
+    norms: pa.Table
+    """Lengths of old and new rows."""
+    neighbours: pa.Table
+    map: pa.Table
     training: Mapping[str, pa.Table]
     """Step metrics of the adapted model and perhaps the control."""
     arms: Sequence[Arm]
@@ -80,7 +85,7 @@ def make_page(config: ReportConfig, story: Story) -> Page:
         least_used=least,
         n_new_tokens=n_new,
         n_unused=n_unused,
-        lineages=_lineages(config, story, most),
+        rows=_rows(config, story, most),
         tokenizer=_tokenizer(config, story),
         continuations=_continuations(story.arms),
         corpus=story.corpus.to_pylist(),
@@ -109,6 +114,11 @@ def _use_of_new_tokens(
 def _is_new(row: Mapping[str, Any]) -> bool:
     """Whether a token is worth listing as new; reserved ones stand in no text."""
     return row["is_new"] and row["formation"] != "reserved"
+
+
+def _rows(config: ReportConfig, story: Story, most_used: Sequence[UsedToken]) -> RowsSection:
+    explained = _lineages(config, story, most_used)
+    return make_rows_section(story.lineage, story.norms, story.neighbours, story.map, explained)
 
 
 def _lineages(config: ReportConfig, story: Story, most_used: Sequence[UsedToken]) -> list[Lineage]:

@@ -96,7 +96,7 @@ def _never_generated(vocabulary: "Vocabulary", n_rows: int) -> list[int]:
     return sorted({*range(n_rows)} - spelled | {*vocabulary.special_ids.values()})
 
 
-@stage(name="report", version=3, volatile=("report.html",))
+@stage(name="report", version=4, volatile=("report.html",))
 def write_report(
     attempt: Attempt,
     config: ReportConfig,
@@ -155,6 +155,9 @@ def write_report(
         sizes=_sizes(tokenizer),
         counts=_table(tokens, "counts"),
         lineage=_table(embedding, "lineage"),
+        norms=_table(embedding, "norms"),
+        neighbours=_table(embedding, "neighbours"),
+        map=_table(embedding, "map"),
         training={name: _table(artifact, "metrics") for name, artifact in training.items()},
         arms=arms,
         metrics=metrics,

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks.embedding.row_map import map_table
+from tasks.embedding.row_norms import norms_table
 from tasks.evaluation.compare import Arm, compare
 from tasks.evaluation.config import ReportConfig
 from tasks.evaluation.intervals import Resampling
@@ -52,6 +54,7 @@ def page_text(tiny_model_folder: Path, small_corpus_texts: list[str]) -> str:
     arms = [_arm(n, texts, b) for n, b in (("source", 1.8), ("initial", 2.1), ("adapted", 1.7))]
     n_tokens = len(vocabulary)
     steps = np.arange(1, 60)
+    rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     story = Story(
         origin={"origin": NASTY, "licence": None, "dequantised": True, "quantisation": "Q4_1"},
         heldout=[Document("d", "s", "heldout", NASTY * 8)],
@@ -98,6 +101,11 @@ def page_text(tiny_model_folder: Path, small_corpus_texts: list[str]) -> str:
                 "note": [NASTY],
             }
         ),
+        norms=norms_table({("input", False): rows, ("input", True): rows[:9] * 2}),
+        neighbours=pa.table(
+            {"id": [9], "token": [NASTY], "neighbours": [[NASTY] * 5], "cosines": [[0.5] * 5]}
+        ),
+        map=map_table(rows, rows[:9] + 1),
         training={
             "adapted": pa.table({"bytes": steps * 1000, "bits_per_byte": 2 - steps / 100}),
         },
@@ -161,7 +169,7 @@ def test_a_browser_draws_it_without_complaint(page_text: str, tmp_path: Path, wi
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None
     seen = json.loads(title[1])
-    assert len(seen["plots"]) == 6
+    assert len(seen["plots"]) == 8
     assert min(seen["plots"]) > 300
     assert seen["overflow"] <= 0
     assert seen["loaded"] == 0

@@ -13,6 +13,8 @@ import pytest
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.parquet import read_table, write_table
 from infra.stages import StageCall, run_call
+from tasks.embedding.row_map import map_table
+from tasks.embedding.row_norms import norms_table
 from tasks.evaluation.config import EvaluationConfig, GenerationConfig, ReportConfig
 from tasks.evaluation.measure import NothingHeldOutError
 from tasks.evaluation.task import measure_model, write_report
@@ -148,7 +150,17 @@ def test_a_report_shows_every_arm_and_what_it_rests_on(tiny_model_folder: Path, 
     )
     counts = tables("counts", {"id": range(n), "count": range(n)})
     tokens = artifact_of("tokens", counts, tokenizer, corpus)
-    embedding = artifact_of("embedding", tables("lineage", lineage), source, tokenizer)
+
+    def write_rows(place: Path) -> None:
+        tables("lineage", lineage)(place)
+        rows = np.eye(4, dtype=np.float32)
+        groups = {("input", False): rows, ("input", True): 3 * rows[:2]}
+        write_table(place / "norms.parquet", norms_table(groups))
+        write_table(place / "map.parquet", map_table(rows, 3 * rows[:2]))
+        near = {"id": [n - 1], "token": ["·near"], "neighbours": [["·far"]], "cosines": [[0.5]]}
+        write_table(place / "neighbours.parquet", pa.table(near))
+
+    embedding = artifact_of("embedding", write_rows, source, tokenizer)
     initial = model_of(tiny_model_folder, "assembled", source, embedding)
     trained = artifact_of("pretraining", tables("metrics", run), initial, tokens)
     adapted = model_of(tiny_model_folder, "export", initial, trained)
@@ -176,5 +188,8 @@ def test_a_report_shows_every_arm_and_what_it_rests_on(tiny_model_folder: Path, 
     assert "2 old tokens, the least used ones" in page
     assert "4,321" in page
     assert "<td>sizes/512</td>" in page
+    assert '<td>prefix_prior</td><td class="n">1 (100.0%)</td>' in page
+    assert '<span class="token">·far</span>&nbsp;<span class="soft">0.50</span>' in page
+    assert "new: 2 rows" in page
     assert "pretraining (control):" in page
     assert "“general” text is 2 documents only" in page
