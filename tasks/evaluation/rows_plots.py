@@ -36,13 +36,14 @@ def map_plot(points: pa.Table) -> str:
     """
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(7.6, 5.0)
+        figure.dpi = 200  # of the points, which are drawn as one picture: each by itself is long
         x, y = points["x"].to_numpy(), points["y"].to_numpy()
         is_new = points["is_new"].to_numpy(zero_copy_only=False)
         for (label, colour), here in zip(_LOOKS, (~is_new, is_new), strict=True):
-            # A path of markers is a third of the page that a scatter of as many points is.
+            name = f"{label}: {here.sum():,} rows"
             axes.plot(
                 x[here], y[here], "o", color=colour, markersize=3, markeredgewidth=0, alpha=0.55,
-                label=f"{label}: {here.sum():,} rows",
+                label=name, rasterized=True,
             )  # fmt: skip
         share_x, share_y = (points[name][0].as_py() for name in ("share_x", "share_y"))
         axes.set_xlabel(f"first component, {share_x:.1%} of the variance")
