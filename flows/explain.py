@@ -143,10 +143,8 @@ def _several(
             f"{_named(tokens, [int(typed)])}; say --as text or --as id."
         )
     more = "" if len(found) <= _N_NAMED else f" and {len(found) - _N_NAMED} more"
-    return (
-        f"{typed!r} is the text of {len(by_text)} tokens: {_named(tokens, found[:_N_NAMED])}{more}; "
-        "give an id and say --as id."
-    )
+    named = _named(tokens, found[:_N_NAMED]) + more
+    return f"{typed!r} is the text of {len(by_text)} tokens: {named}; give an id and say --as id."
 
 
 def _none(tokens: pa.Table, typed: str, kind: str | None) -> str:

@@ -32,8 +32,8 @@ def lineage_tables(rows: NewRows, source: Vocabulary, target: Vocabulary) -> lis
     """Explain each row: one table for the input, one for the head unless it is tied.
 
     ``text`` is the token's own string in the tokenizer, ``source_tokens`` are old tokens as a
-    person reads them. ``weights`` belong to ``source_ids``. They are the whole row, unless ``note`` says what else
-    is in it: merge regression in a composed row, a prior in a head row.
+    person reads them. ``weights`` belong to ``source_ids``. They are the whole row, unless ``note``
+    says what else is in it: merge regression in a composed row, a prior in a head row.
     """
     old = zip(source.token_bytes, source.token_text, strict=True)
     old_V = pa.array([readable(data, text) for data, text in old], pa.string())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import pyarrow as pa
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
@@ -15,6 +16,7 @@ from moto.server import ThreadedMotoServer
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.errors import StoreError
 from infra.hub import HubError
+from infra.parquet import read_table, write_table
 from infra.weights import TensorFolder, save_tensors
 from tasks.model.config import ExportConfig, ModelConfig
 from tasks.model.model_folder import UnsupportedModelFolderError
@@ -88,11 +90,18 @@ def extended(tiny_model_folder: Path, tmp_path: Path) -> Artifact:
     return given(Folder(path=str(folder)))
 
 
-def rows_artifact(folder: Path, tensors: dict[str, torch.Tensor], *, tied: bool) -> Artifact:
+def rows_artifact(
+    folder: Path, tensors: dict[str, torch.Tensor], *, tied: bool, note: str = ""
+) -> Artifact:
     folder.mkdir()
+    write_table(folder / "lineage.parquet", pa.table({"id": [0], "note": [note]}))
     save_tensors(folder / "embeddings.safetensors", tensors)
     (folder / "embedding.json").write_text(json.dumps({"tie_word_embeddings": tied}))
     return given(Folder(path=str(folder)))
+
+
+def lineage_of(artifact: Artifact) -> pa.Table:
+    return read_table(open_artifact(artifact, "lineage.parquet") / "lineage.parquet")
 
 
 def random_rows(tokenizer: Artifact) -> torch.Tensor:
@@ -162,8 +171,8 @@ def test_assembled_and_exported_model_loads_without_the_project(
     tiny_model_folder: Path, extended: Artifact, tmp_path: Path, tied: bool
 ) -> None:
     source, rows = bring(tiny_model_folder), random_rows(extended)
-    tensors = {"input_rows": rows} if tied else {"input_rows": rows, "head_rows": 2 * rows}
-    embedding = rows_artifact(tmp_path / "rows", tensors, tied=tied)
+    rows_of_base = {"input_rows": rows} if tied else {"input_rows": rows, "head_rows": 2 * rows}
+    embedding = rows_artifact(tmp_path / "rows", rows_of_base, tied=tied)
     config = ExportConfig(pad_rows_to_multiple_of=64)
     base = assemble_model(config, source, extended, embedding)
     weights, old = TensorFolder(open_artifact(base)), TensorFolder(tiny_model_folder)
@@ -174,10 +183,20 @@ def test_assembled_and_exported_model_loads_without_the_project(
     trained = tmp_path / "trained"
     tensors = {name: weights.get(name).float() * 1.5 for name in weights.names()}
     save_tensors(trained / "weights.safetensors", tensors)
-    shipped = export_model(config, base, given(Folder(path=str(trained))))
+    end = given(Folder(path=str(trained)))
+    shipped = export_model(config, base, end, embedding)
     final = TensorFolder(open_artifact(shipped))
     for name, values in tensors.items():
         assert torch.equal(final.get(name), values)
+
+    again = rows_artifact(tmp_path / "again", rows_of_base, tied=tied, note="in other words")
+    retold = assemble_model(config, source, extended, again)
+    assert retold.uri != base.uri
+    assert retold.digest == base.digest
+    other = export_model(config, retold, end, again)
+    assert other.digest == shipped.digest
+    for model, rows_made in ((base, embedding), (shipped, embedding), (other, again)):
+        assert lineage_of(model).equals(lineage_of(rows_made))
 
     seen = loaded_elsewhere(open_artifact(shipped), tmp_path)
     n_tokens = len(rows)
@@ -198,6 +217,7 @@ def test_control_arm_exports_the_source_itself(tiny_model_folder: Path, tmp_path
     trained = given(Folder(path=str(tmp_path / "t")))
     shipped = export_model(ExportConfig(dtype="bfloat16"), source, trained)
     folder = open_artifact(shipped)
+    assert not (folder / "lineage.parquet").exists()
     assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
     assert TensorFolder(folder).dtype("model.embed_tokens.weight") == torch.bfloat16
 

@@ -396,7 +396,10 @@ def test_lineage_rebuilds_rows(method):
     old = source_rows()
     rows = rows_for(method, old)
     for table, made, source in zip(
-        lineage_tables(rows, SOURCE, EXTENDED), (rows.input, rows.head), (old.input, old.head), strict=True
+        lineage_tables(rows, SOURCE, EXTENDED),
+        (rows.input, rows.head),
+        (old.input, old.head),
+        strict=True,
     ):
         assert made is not None
         assert table["id"].to_pylist() == list(range(len(EXTENDED)))

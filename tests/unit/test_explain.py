@@ -130,7 +130,7 @@ def test_artifacts_are_read_by_their_address(
 
 
 def test_what_has_no_lineage_is_refused(tmp_path: Path):
-    with pytest.raises(NoLineageError, match="has no lineage.parquet; name a folder that"):
+    with pytest.raises(NoLineageError, match=r"has no lineage\.parquet; name a folder that"):
         read_lineage(str(tmp_path))
     with pytest.raises(NoLineageError, match="nowhere is no folder"):
         read_lineage(str(tmp_path / "nowhere"))
