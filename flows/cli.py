@@ -176,7 +176,8 @@ def explain(
     ] = None,
 ) -> None:
     """Say where the rows of a token come from."""
-    from flows.explain import find_token, read_lineage, show
+    from flows.explain import read_lineage, show
+    from flows.named_token import find_token
 
     lineage = read_lineage(model)
     show(_console(), lineage, find_token(lineage, token, take_as))

@@ -8,13 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.explain import (
-    AmbiguousTokenError,
-    NoLineageError,
-    UnknownTokenError,
-    find_token,
-    read_lineage,
-)
+from flows.explain import NoLineageError, read_lineage
+from flows.named_token import AmbiguousTokenError, UnknownTokenError, find_token
 from infra.artifacts import Artifact
 from infra.parquet import write_table
 from infra.stages import StageCall, run_call
@@ -104,7 +99,7 @@ def test_the_command_explains_input_and_head(folder: Path):
 def test_a_tied_head_is_the_input(folder: Path):
     write_table(folder / "lineage.parquet", TIED)
     done = CliRunner().invoke(app, ["explain", str(folder), "6"])
-    assert done.stdout.splitlines()[2].split(maxsplit=1) == ["bytes", "none: a special token"]
+    assert done.stdout.splitlines()[2].split(maxsplit=1) == ["bytes", "none, a special token"]
     assert done.stdout.splitlines()[-1] == "head   tied: the same row"
 
 
