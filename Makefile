@@ -19,7 +19,7 @@ run: install
 	$(BIN)/tokgraft run $(CONFIG)
 
 test: dev
-	$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not gpu and not benchmark" --durations 15 tests
+	$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not benchmark" --durations 15 tests
 
 benchmark: dev
 	$(BIN)/pytest -m benchmark -s tests/benchmarks

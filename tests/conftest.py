@@ -32,6 +32,15 @@ SENTENCES = [
 ]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of a GPU wait for a machine that has one."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no GPU here")
+
+
 @pytest.fixture(autouse=True)
 def own_place(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
