@@ -24,6 +24,7 @@ def provenance() -> dict[str, Any]:
         "hardware": {
             "machine": platform.machine(),
             "processor": _processor(),
+            "gpus": _gpus(),
             "n_cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
@@ -45,6 +46,15 @@ def _processor() -> str | None:
         return None
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, None)
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs that NVIDIA's driver shows, one an entry."""
+    names = list[str]()
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        names += [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
+    return names
 
 
 def _git_commit() -> str | None:

@@ -254,6 +254,8 @@ def _environment(manifest: Mapping[str, Any]) -> dict[str, str]:
     shown = {"python": manifest.get("python"), "git commit": manifest.get("git_commit")}
     shown |= {"cores": hardware.get("n_cores"), "machine": hardware.get("machine")}
     shown |= {"processor": hardware.get("processor")}
+    if gpus := hardware.get("gpus"):
+        shown |= {"gpu": ", ".join(gpus)}
     if memory := hardware.get("memory_bytes"):
         shown["memory"] = f"{memory / 1e9:.0f} GB"
     shown |= manifest.get("packages", {})
