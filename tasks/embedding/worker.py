@@ -88,9 +88,11 @@ class Readers:
         import torch
 
         from infra.devices import torch_device
+        from tasks.shared.determinism import compute_deterministically
         from tasks.shared.model_loading import load_causal_lm
 
         self._set_threads()
+        compute_deterministically()
         return load_causal_lm(self.model_folder, torch.float32, torch_device())
 
     def compute_dtype(self, asked: str) -> torch.dtype:

@@ -3,7 +3,6 @@
 Between phases it goes the way of a resumed run: everything is built anew from the checkpoint.
 """
 
-import os
 import resource
 from dataclasses import asdict
 from functools import partial
@@ -38,6 +37,7 @@ from tasks.pretraining.training_state import (
     random_state,
     restore_random_state,
 )
+from tasks.shared.determinism import compute_deterministically
 from tasks.shared.document_prefix import document_prefix_id
 from tasks.shared.model_loading import load_causal_lm
 from tasks.shared.vocabulary import read_vocabulary
@@ -59,15 +59,6 @@ def run(payload: dict[str, Any], place: WorkerPlace) -> None:
     """What the cluster calls in every worker."""
     compute_deterministically()
     train(TrainingJob.model_validate(payload), place)
-
-
-def compute_deterministically() -> None:
-    """The same bits from the same input, in this process from here on."""
-    # cuBLAS reads it at its first product; without it deterministic mode refuses every one.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    # Deterministic mode would also write over every new tensor, to show reads of garbage.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def check_job(job: TrainingJob, world_size: int) -> int:

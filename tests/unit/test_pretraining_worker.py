@@ -34,8 +34,9 @@ from tasks.pretraining.errors import (
 )
 from tasks.pretraining.task import PRETRAINING_VERSION, continue_pretraining, tokenize_corpus
 from tasks.pretraining.training_state import HISTORY, PARAMETER
-from tasks.pretraining.worker import TrainingJob, check_job, compute_deterministically, train
+from tasks.pretraining.worker import TrainingJob, check_job, train
 from tasks.shared.config import key_view
+from tasks.shared.determinism import compute_deterministically
 from tasks.shared.model_loading import load_tokenizer
 
 ROWS = ["model.embed_tokens.weight"]
