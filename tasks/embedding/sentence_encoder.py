@@ -48,8 +48,9 @@ class SentenceEncoder:
                 folder, use_safetensors=True, dtype=torch.float32, **local
             )
         except (OSError, ValueError) as error:
+            said = str(error).partition("\n")[0]
             raise SentenceEncoderError(
-                f"{folder} cannot be loaded as a sentence encoder ({error}); give a folder with "
+                f"{folder} cannot be loaded as a sentence encoder ({said}); give a folder with "
                 "config.json, *.safetensors and the tokenizer's files."
             ) from error
         finally:

@@ -57,7 +57,7 @@ def translate_tokens(
         max_pairs=method.max_pairs,
     )
     sizes = len(known.source), len(known.target)
-    counts_WV = token_counts(links, old.tokens, new.tokens, method.min_count, *sizes)
+    counts_WV = token_counts(links, old.tokens, new.tokens, float(method.min_count), *sizes)
     needed_K = known.plan.needed.astype(np.int64)
     weights = translation_weights(
         counts_WV, needed_K, known.target.token_bytes, method.smooth_unseen

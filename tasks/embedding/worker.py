@@ -99,7 +99,7 @@ class Readers:
                 rows = lay_out(open_artifact(self._other(LOCK_STAGE)), staged)
                 places = {str(staged / row["source"]): row["uri"] for row in rows}
                 if method.outside_files.encoder is not None:
-                    places[str(staged)] = rows[0]["uri"].rpartition("/")[0]
+                    places[str(staged)] = rows[0]["uri"].removesuffix(f"/{rows[0]['source']}")
             lexicon = Lexicon(
                 staged, self.model_folder, self._texts, self._encode, torch_device, self.progress
             )
