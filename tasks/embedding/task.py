@@ -77,33 +77,33 @@ def _located(asked: OutsidePath, *, again: bool) -> Iterator[Row]:
             yield row | {"source": f"{asked.role}-{number:05d}.mo"}
         return
     suffix = PurePosixPath(asked.path).suffix
-    yield _single(asked.path, f"{asked.role}{suffix}", asked.role, again=again)
+    row = _found(asked.path, f"{asked.role}{suffix}", again=again)
+    if row is None:
+        raise OutsideFileError(
+            f"{asked.path} ({asked.role}) does not exist; name a file, local, s3:// or "
+            "deb:package/path."
+        )
+    yield row
     if asked.kind == "dictionary" and suffix == ".index":
         stem = asked.path.removesuffix(suffix)
-        for beside in (".dict.dz", ".dict"):
-            if _stands(f"{stem}{beside}", again=again):
-                name = f"{asked.role}{beside}"
-                yield _single(f"{stem}{beside}", name, asked.role, again=again)
-                return
-        raise OutsideFileError(
-            f"{asked.path} has no definitions: neither .dict.dz nor .dict lies beside it."
+        beside = (
+            _found(f"{stem}{ending}", f"{asked.role}{ending}", again=again)
+            for ending in (".dict.dz", ".dict")
         )
+        definitions = next((row for row in beside if row is not None), None)
+        if definitions is None:
+            raise OutsideFileError(
+                f"{asked.path} has no definitions: neither .dict.dz nor .dict lies beside it."
+            )
+        yield definitions
 
 
-def _single(path: str, name: str, role: str, *, again: bool) -> Row:
-    if not _stands(path, again=again):
-        raise OutsideFileError(
-            f"{path} ({role}) does not exist; name a file, local, s3:// or deb:package/path."
-        )
+def _found(path: str, name: str, *, again: bool) -> Row | None:
+    """One file under the name that the lock gives it, if it is there."""
     if is_package_file(path):
-        return matching_rows(path, "file", again=again)[0] | {"source": name}
-    return file_row(path, "file", name)
-
-
-def _stands(path: str, *, again: bool) -> bool:
-    if is_package_file(path):
-        return len(matching_rows(path, "file", again=again)) == 1
-    return is_there(path)
+        rows = matching_rows(path, "file", again=again)
+        return rows[0] | {"source": name} if len(rows) == 1 else None
+    return file_row(path, "file", name) if is_there(path) else None
 
 
 def _encoder_rows(encoder: Directory | HubRepository | None) -> Iterator[Row]:
