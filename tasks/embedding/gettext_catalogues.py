@@ -77,5 +77,5 @@ def _lines(message: str, translation: str) -> Iterator[Pair]:
         message, translation = (_MNEMONIC.sub("", text) for text in (message, translation))
     sides = [[line.strip() for line in text.splitlines()] for text in (message, translation)]
     if len(sides[0]) != len(sides[1]):
-        sides = [[" ".join(lines)] for lines in sides]
+        sides = [[" ".join(filter(None, lines))] for lines in sides]
     yield from ((a, b) for a, b in zip(*sides, strict=True) if a and b)

@@ -12,8 +12,8 @@ import pytest
 
 from infra.apt import AptMissingError, DownloadFailedError, PackageNotFoundError
 from infra.artifacts import open_artifact
-from infra.debian_packages import members, resolve
 from infra.debian_members import packed_files
+from infra.debian_packages import members, resolve
 from infra.errors import CorruptFileError
 from infra.fetching import fetch
 from infra.located_files import matching_rows
