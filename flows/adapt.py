@@ -8,7 +8,7 @@ from flows.prefect_report import show_in_prefect
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact
 from tasks.corpus.task import lock_corpus, sample_corpus
-from tasks.embedding.task import initialise_embeddings
+from tasks.embedding.task import initialise_embeddings, lock_embedding_files
 from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.config import PretrainingConfig
@@ -57,9 +57,15 @@ def new_tokenizer(run: RunConfig, source: Artifact, corpus: Artifact) -> Artifac
 def new_rows(
     run: RunConfig, source: Artifact, corpus: Artifact, tokenizer: Artifact, tokens: Artifact
 ) -> Artifact:
-    """Give every new token its rows, with the help of a donor if the run names one."""
-    donor = [] if run.donor is None else [import_model(run.donor, lock_model(run.donor))]
-    return initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus, *donor)
+    """Give every new token its rows, with the help of what else the run names for that."""
+    others: list[Artifact] = []
+    if run.donor is not None:
+        others.append(import_model(run.donor, lock_model(run.donor)))
+    if run.source_corpus is not None:
+        others.append(sample_corpus(run.source_corpus, lock_corpus(run.source_corpus)))
+    if (files := run.embedding.initialiser.outside_files) is not None:
+        others.append(lock_embedding_files(files))
+    return initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus, *others)
 
 
 def train_control(

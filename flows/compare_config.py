@@ -60,6 +60,8 @@ class CompareConfig(StageConfig):
     """By name."""
     donor: ModelConfig | None = None
     """A second model that has the new tokenizers, for initialisers that read its rows."""
+    source_corpus: CorpusConfig | None = None
+    """Text in the source model's language, for initialisers that learn word vectors from it."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     """Of training, and of initialisers that draw at random."""
     tokens: TokensConfig = TokensConfig()
@@ -81,14 +83,15 @@ class CompareConfig(StageConfig):
 
     def run_of(self, tokenizer: str, embedding: EmbeddingConfig, seed: int) -> RunConfig:
         """The run that a cell stands for."""
-        choice = self.tokenizers[tokenizer]
+        choice, method = self.tokenizers[tokenizer], embedding.initialiser
         return RunConfig(
             model=self.model,
             corpus=self.corpus,
             pretokens=choice.pretokens,
             tokenizer=choice.tokenizer,
             tokens=self.tokens,
-            donor=self.donor if embedding.initialiser.needs_donor else None,
+            donor=self.donor if method.needs_donor else None,
+            source_corpus=self.source_corpus if method.needs_source_corpus else None,
             embedding=_seeded(embedding, seed),
             pretraining=self.training(seed),
             export=self.export,

@@ -67,6 +67,8 @@ class RunConfig(StageConfig):
     """The corpus as token ids."""
     donor: ModelConfig | None = None
     """A second model that has the new tokenizer, for initialisers that read its rows."""
+    source_corpus: CorpusConfig | None = None
+    """Text in the source model's language, for initialisers that learn word vectors from it."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     """How rows of new tokens begin."""
     pretraining: PretrainingConfig = PretrainingConfig()
@@ -92,6 +94,22 @@ class RunConfig(StageConfig):
             raise ValueError(
                 f"a donor is named, and embedding.initialiser {method.method} reads none; take it "
                 "out, or choose omp, interpolation or least_squares"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _source_corpus_where_it_is_read(self) -> "RunConfig":
+        method = self.embedding.initialiser
+        if method.needs_source_corpus and self.source_corpus is None:
+            raise ValueError(
+                f"embedding.initialiser {method.method} trains word vectors on text in the source "
+                "model's language; name that text under source_corpus, or a file of it as the "
+                "vectors' text"
+            )
+        if self.source_corpus is not None and not method.needs_source_corpus:
+            raise ValueError(
+                f"a source_corpus is named, and embedding.initialiser {method.method} reads none; "
+                "take it out, or train source vectors on it with wechsel or ofa"
             )
         return self
 

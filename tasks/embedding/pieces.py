@@ -26,6 +26,13 @@ class Pieces:
         ids = np.fromiter(chain.from_iterable(pieces), dtype=np.int32, count=int(offsets[-1]))
         return cls(ids, offsets)
 
+    @classmethod
+    def joined(cls, tables: Sequence["Pieces"]) -> "Pieces":
+        """One table behind the other."""
+        lengths = np.concatenate([np.zeros(0, np.int64), *(table.lengths for table in tables)])
+        ids = np.concatenate([np.zeros(0, np.int32), *(table.ids for table in tables)])
+        return cls(ids, np.append(0, np.cumsum(lengths)))
+
     def __len__(self) -> int:
         """Count the tokens."""
         return len(self.offsets) - 1

@@ -18,15 +18,11 @@ from jaxtyping import Float32
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from tasks.shared.errors import InputError
+from tasks.embedding.encoder_files import POOLING, SentenceEncoderError
 
 BATCH_TEXTS = 256
 MAX_TOKENS = 64
 """A token's text is shorter; what is longer is cut."""
-
-
-class SentenceEncoderError(InputError):
-    """A folder holds no sentence encoder that is run here."""
 
 
 class SentenceEncoder:
@@ -52,8 +48,9 @@ class SentenceEncoder:
                 folder, use_safetensors=True, dtype=torch.float32, **local
             )
         except (OSError, ValueError) as error:
+            said = str(error).partition("\n")[0]
             raise SentenceEncoderError(
-                f"{folder} cannot be loaded as a sentence encoder ({error}); give a folder with "
+                f"{folder} cannot be loaded as a sentence encoder ({said}); give a folder with "
                 "config.json, *.safetensors and the tokenizer's files."
             ) from error
         finally:
@@ -62,6 +59,10 @@ class SentenceEncoder:
                 transformers_logging.enable_progress_bar()
         self.model = cast(PreTrainedModel, model).eval()
         self.model.to(device)  # pyright: ignore[reportArgumentType]
+        self.tokenizer.padding_side = "right"
+        if self.tokenizer.pad_token_id is None:
+            # What stands under the mask is not read, so that any token will do.
+            self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(0)
 
     def embed(
         self,
@@ -90,7 +91,8 @@ class SentenceEncoder:
         with torch.inference_mode():
             states_BLS = self.model(**coded).last_hidden_state
         mask_BL1 = coded["attention_mask"][:, :, None].to(states_BLS.dtype)
-        means_BS = (states_BLS * mask_BL1).sum(1) / mask_BL1.sum(1)
+        # A text that is no token at all keeps zeros.
+        means_BS = (states_BLS * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
         return means_BS.float().cpu().numpy()
 
 
@@ -99,7 +101,7 @@ def _check_folder(folder: Path) -> None:
         raise SentenceEncoderError(
             f"{folder} has no config.json; name a folder that holds a sentence encoder."
         )
-    pooling = folder / "1_Pooling" / "config.json"
+    pooling = folder / POOLING
     if pooling.is_file():
         modes: dict[str, object] = json.loads(pooling.read_text(encoding="utf-8"))
         chosen = [name for name, value in modes.items() if value is True]

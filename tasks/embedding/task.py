@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
+from infra.located_files import (
+    Row,
+    file_row,
+    folder_rows,
+    hub_rows,
+    is_package_file,
+    is_there,
+    matching_rows,
+)
+from infra.parquet import write_table
 from tasks.embedding.config import EmbeddingConfig
+from tasks.embedding.config_outside import OutsideFiles, OutsidePath
+from tasks.embedding.worker import LOCK_STAGE
+from tasks.shared.errors import InputError
+from tasks.shared.sources import Directory, HubRepository
 from tasks.shared.task import stage
 
 if TYPE_CHECKING:
@@ -22,6 +37,85 @@ VERSION = 3
 VIEWS = ("neighbours.parquet", "map.parquet", "norms.parquet")
 
 
+class OutsideFileError(InputError):
+    """What an initialiser is to read from outside is not there."""
+
+
+@stage(
+    name=LOCK_STAGE,
+    version=1,
+    volatile=("origins.parquet",),
+    refresh=lambda files: files.refresh,
+)
+def lock_embedding_files(attempt: Attempt, files: OutsideFiles) -> Summary:
+    """Resolve vectors, dictionaries, texts and encoders to files with sha256.
+
+    Writes ``lock.parquet``, which holds no place, and, volatile, where the files lie.
+    """
+    from tasks.shared.lock_tables import lock_tables
+
+    # A forced look at packages asks the repositories; one that other files ask for does not.
+    again = files.refresh == "if_missing" and attempt.generation > 1
+    rows = [row for path in files.paths for row in _located(path, again=again)]
+    rows += _encoder_rows(files.encoder)
+    lock, origins = lock_tables(rows)
+    write_table(attempt.folder / "lock.parquet", lock)
+    write_table(attempt.folder / "origins.parquet", origins)
+    return {"files": len(rows), "bytes": sum(row["n_bytes"] for row in rows)}
+
+
+def _located(asked: OutsidePath, *, again: bool) -> Iterator[Row]:
+    """Files of one place, named by what they are to the initialiser."""
+    if asked.kind == "catalogues":
+        found = matching_rows(asked.path, "mo", again=again)
+        if not found:
+            raise OutsideFileError(
+                f"{asked.path} ({asked.role}) matches no file; name .mo files, and write a "
+                "folder's as FOLDER/**/*.mo."
+            )
+        for number, row in enumerate(found):
+            yield row | {"source": f"{asked.role}-{number:05d}.mo"}
+        return
+    suffix = PurePosixPath(asked.path).suffix
+    row = _found(asked.path, f"{asked.role}{suffix}", again=again)
+    if row is None:
+        raise OutsideFileError(
+            f"{asked.path} ({asked.role}) does not exist; name a file, local, s3:// or "
+            "deb:package/path."
+        )
+    yield row
+    if asked.kind == "dictionary" and suffix == ".index":
+        stem = asked.path.removesuffix(suffix)
+        beside = (
+            _found(f"{stem}{ending}", f"{asked.role}{ending}", again=again)
+            for ending in (".dict.dz", ".dict")
+        )
+        definitions = next((row for row in beside if row is not None), None)
+        if definitions is None:
+            raise OutsideFileError(
+                f"{asked.path} has no definitions: neither .dict.dz nor .dict lies beside it."
+            )
+        yield definitions
+
+
+def _found(path: str, name: str, *, again: bool) -> Row | None:
+    """One file under the name that the lock gives it, if it is there."""
+    if is_package_file(path):
+        rows = matching_rows(path, "file", again=again)
+        return rows[0] | {"source": name} if len(rows) == 1 else None
+    return file_row(path, "file", name) if is_there(path) else None
+
+
+def _encoder_rows(encoder: Directory | HubRepository | None) -> Iterator[Row]:
+    from tasks.embedding.encoder_files import ENCODER_PATTERNS, encoder_files
+
+    if isinstance(encoder, Directory):
+        yield from folder_rows(encoder.path, encoder_files)
+    elif isinstance(encoder, HubRepository):
+        at = encoder.repo_id, encoder.revision
+        yield from hub_rows(*at, ENCODER_PATTERNS, encoder_files)
+
+
 @stage(name="embedding", version=VERSION, volatile=VIEWS)
 def initialise_embeddings(
     attempt: Attempt,
@@ -30,12 +124,15 @@ def initialise_embeddings(
     tokenizer: Artifact,
     tokens: Artifact,
     corpus: Artifact,
-    *donor: Artifact,
+    *others: Artifact,
 ) -> Summary:
-    """Read old rows, make rows for every new token, write them and where each comes from."""
+    """Read old rows, make rows for every new token, write them and where each comes from.
+
+    Others are what some initialisers read besides: a donor, a corpus in the source model's
+    language, a lock of files from outside; each is known by its stage.
+    """
     import pyarrow as pa
 
-    from infra.parquet import write_table
     from tasks.embedding.extra_rows import tool_texts
     from tasks.embedding.initialise import Choices, initialise
     from tasks.embedding.known import Known
@@ -58,7 +155,7 @@ def initialise_embeddings(
     )
     names = find_row_names(model_folder)
     known = Known(read_rows(model_folder, names), plan, source, target)
-    readers = Readers(attempt, model_folder, tokens, corpus, donor[0] if donor else None)
+    readers = Readers(attempt, model_folder, tokenizer_folder, tokens, corpus, others)
     measured: Summary = {}
 
     def prior() -> HeadPrior:
@@ -79,7 +176,7 @@ def initialise_embeddings(
 def _write(folder: Path, rows: NewRows, known: Known, names: RowNames) -> Summary:
     import torch
 
-    from infra.parquet import TableWriter, write_table
+    from infra.parquet import TableWriter
     from infra.weights import save_tensors
     from tasks.embedding.description import describe
     from tasks.embedding.lineage import SCHEMA, lineage_tables

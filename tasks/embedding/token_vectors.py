@@ -63,7 +63,7 @@ def train_token_vectors(
         MissingFastTextError: fastText is not installed.
         TooLittleTextError: no token occurs ``min_count`` times.
     """
-    fasttext = _fasttext()
+    fasttext = load_fasttext()
     words = [None if b is None or b == LINE_END.encode() else to_alphabet(b) for b in token_bytes]
     with tempfile.TemporaryDirectory() as folder:
         # The library reads nothing but a file.
@@ -109,12 +109,17 @@ def _write(
     return counts_W
 
 
-def _fasttext() -> Any:
+def load_fasttext() -> Any:
+    """The library, which is an extra.
+
+    Raises:
+        MissingFastTextError: it is not installed.
+    """
     try:
         import fasttext  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingFastTextError(
-            "token vectors are trained with fastText, which is not installed; run "
+            "vectors are trained with fastText, which is not installed; run "
             "`pip install tokgraft[vectors]`, or choose another initialiser."
         ) from error
     return fasttext

@@ -5,7 +5,8 @@ Dimensions: W = new vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
     from tasks.embedding.config_base import PrefixPrior
     from tasks.embedding.constant_direction import ConstantDirection
     from tasks.embedding.from_donor import Donor
+    from tasks.embedding.from_lexicon import FromLexicon
     from tasks.embedding.head_rule import HeadPrior
     from tasks.embedding.known import Known
+    from tasks.embedding.lexicon import Side
     from tasks.embedding.made_rows import MadeRows
     from tasks.embedding.rows import SourceRows
+    from tasks.embedding.words_of_tokens import Encode
     from tasks.shared.model_rows import RowNames
+
+LOCK_STAGE = "embedding_lock"
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,17 @@ class Readers:
 
     attempt: Attempt
     model_folder: Path
+    tokenizer_folder: Path
     tokens: Artifact
     corpus: Artifact
-    donor: Artifact | None = None
+    others: tuple[Artifact, ...] = ()
+    """Those that some initialisers read, told apart by their stages: a donor (``model``), text in
+    the source model's language (``corpus``), files from outside (``embedding_lock``)."""
 
     def make_rows(self, method: Initialiser, known: Known) -> MadeRows:
         """Make rows by the chosen initialiser, giving it what it asks for."""
         from tasks.embedding.from_donor import FromDonor, make_from_donor
+        from tasks.embedding.from_lexicon import FromLexicon
         from tasks.embedding.from_text import FromText, make_from_text
         from tasks.embedding.initialisers import make_from_source
 
@@ -53,6 +63,8 @@ class Readers:
                 self.progress(done, total, "tokens written in the donor's rows")
 
             return make_from_donor(method, known, self.read_donor(known), show)
+        if isinstance(method, FromLexicon):
+            return self._make_from_lexicon(method, known)
         return make_from_source(method, known)
 
     def read_donor(self, known: Known) -> Donor:
@@ -61,12 +73,60 @@ class Readers:
         from tasks.shared.model_rows import find_row_names
         from tasks.shared.vocabulary import match_ids, read_vocabulary
 
-        if self.donor is None:
-            raise ValueError("the flow passes a donor wherever the initialiser needs one")
-        folder = open_artifact(self.donor)
+        donor = self._other("model")
+        folder = open_artifact(donor)
         match_W = match_ids(read_vocabulary(folder), known.target)
-        name = str(self.donor.summary.get("origin"))
+        name = str(donor.summary.get("origin"))
         return Donor(name, read_rows(folder, find_row_names(folder)), match_W)
+
+    def _other(self, stage: str) -> Artifact:
+        for artifact in self.others:
+            if artifact.stage == stage:
+                return artifact
+        raise ValueError(f"the flow passes an artifact of {stage} wherever one is needed")
+
+    def _make_from_lexicon(self, method: FromLexicon, known: Known) -> MadeRows:
+        """Lay out what lies outside; errors name it by where it lies."""
+        from infra.devices import torch_device
+        from infra.located_files import lay_out
+        from tasks.embedding.from_lexicon import make_from_lexicon
+        from tasks.embedding.lexicon import Lexicon
+        from tasks.shared.errors import named_as
+
+        with tempfile.TemporaryDirectory(prefix="tokgraft-embedding-") as scratch:
+            staged, places = Path(scratch), dict[str, str]()
+            if method.outside_files is not None:
+                rows = lay_out(open_artifact(self._other(LOCK_STAGE)), staged)
+                places = {str(staged / row["source"]): row["uri"] for row in rows}
+                if method.outside_files.encoder is not None:
+                    places[str(staged)] = rows[0]["uri"].removesuffix(f"/{rows[0]['source']}")
+            lexicon = Lexicon(
+                staged, self.model_folder, self._texts, self._encode, torch_device, self.progress
+            )
+            with named_as(places):
+                return make_from_lexicon(method, known, lexicon)
+
+    def _encode(self, side: Side) -> Encode:
+        from tasks.shared.model_loading import load_tokenizer
+
+        folder = self.model_folder if side == "source" else self.tokenizer_folder
+        tokenizer = load_tokenizer(folder)
+
+        def encode(texts: Sequence[str]) -> list[list[int]]:
+            encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+            return [encoding.ids for encoding in encodings]
+
+        return encode
+
+    def _texts(self, side: Side, max_bytes: int, seed: int) -> Iterator[str]:
+        """Documents of the run in the language of a side, drawn up to a budget."""
+        import numpy as np
+
+        from tasks.embedding.sampling import choose_by_bytes
+
+        paths = _files(self.corpus if side == "target" else self._other("corpus"), "train-*")
+        chosen = choose_by_bytes(_sizes(paths), max_bytes, np.random.default_rng(seed))
+        return _chosen_texts(paths, chosen)
 
     def new_ids(self, max_bytes: int, seed: int) -> Iterator[np.ndarray]:
         """Documents under the new tokenizer, up to a budget."""
@@ -169,14 +229,10 @@ class Readers:
             torch.set_num_threads(n_threads)
 
     def _sample_texts(self, n_tokens: int, rng: np.random.Generator) -> list[str]:
-        from infra.parquet import iter_batches
         from tasks.embedding.sampling import choose_documents
 
         paths = _files(self.corpus, "train-*")
-        chosen = set(choose_documents(_sizes(paths), n_tokens, rng))
-        batches = iter_batches(paths, ["text"])
-        texts = (text for batch in batches for text in batch["text"].to_pylist())
-        return [text for i, text in enumerate(texts) if i in chosen]
+        return list(_chosen_texts(paths, choose_documents(_sizes(paths), n_tokens, rng)))
 
     def _documents(self, max_bytes: int, seed: int) -> Iterator[tuple[np.ndarray, str]]:
         """New ids and text of documents drawn up to a budget, in the corpus's order."""
@@ -219,6 +275,15 @@ def read_rows(folder: Path, names: RowNames) -> SourceRows:
 
 def _files(artifact: Artifact, pattern: str) -> list[Path]:
     return sorted(open_artifact(artifact, f"{pattern}.parquet").glob(f"{pattern}.parquet"))
+
+
+def _chosen_texts(paths: list[Path], chosen: Sequence[int]) -> Iterator[str]:
+    from infra.parquet import iter_batches
+
+    is_chosen = set(chosen)
+    batches = iter_batches(paths, ["text"])
+    texts = (text for batch in batches for text in batch["text"].to_pylist())
+    return (text for i, text in enumerate(texts) if i in is_chosen)
 
 
 def _sizes(paths: list[Path]) -> Int64[np.ndarray, " N"]:

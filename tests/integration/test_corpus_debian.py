@@ -12,8 +12,11 @@ import pytest
 
 from infra.apt import AptMissingError, DownloadFailedError, PackageNotFoundError
 from infra.artifacts import open_artifact
+from infra.debian_members import packed_files
 from infra.debian_packages import members, resolve
 from infra.errors import CorruptFileError
+from infra.fetching import fetch
+from infra.located_files import matching_rows
 from infra.settings import get_settings
 from tasks.corpus.config import CorpusConfig
 from tasks.corpus.task import lock_corpus, sample_corpus
@@ -180,6 +183,25 @@ def test_packages_lost_from_the_cache_are_fetched_again(repository: Path, own_pl
     other = german_config(seed=3)
     with pytest.raises(DownloadFailedError, match=r"manual=1\.0.*refresh: always"):
         sample_corpus(other, lock)
+
+
+@needs_apt
+def test_one_file_of_a_package_is_locked_by_its_own_content(repository: Path, own_place: Path):
+    address = "deb:manual-de/usr/share/man/*/ls.1.gz"
+    [row] = matching_rows(address, "page", again=False)
+    packed = gzip.compress(GERMAN_PAGE.encode(), mtime=0)
+    assert (row["sha256"], row["n_bytes"]) == (hashlib.sha256(packed).hexdigest(), len(packed))
+    assert row["uri"] == "deb:manual-de==1.0/usr/share/man/de/man1/ls.1.gz"
+    assert matching_rows("deb:manual-de/usr/share/nothing", "page", again=False) == []
+    downloads = own_place / "cache" / "downloads"
+    shutil.rmtree(downloads)
+    assert fetch(row["uri"], row["sha256"]).read_bytes() == packed
+    write_repository(repository, version="2.0")
+    assert packed_files(address, again=False)[0].version == "1.0"
+    assert packed_files(address, again=True)[0].version == "2.0"
+    shutil.rmtree(downloads)
+    with pytest.raises(CorruptFileError, match=r"manual-de==1\.0.*no longer .*embedding_lock"):
+        fetch(row["uri"], row["sha256"])
 
 
 @needs_apt

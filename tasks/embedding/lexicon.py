@@ -1,0 +1,35 @@
+"""What initialisers that know words are given: files from outside, texts, both tokenizers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tasks.embedding.words_of_tokens import Encode
+
+Side = Literal["source", "target"]
+"""The source model's tokenizer and language, or the new tokenizer's."""
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Readers, each asked only when a method needs it."""
+
+    folder: Path
+    """Files from outside under their roles, a suffix behind; or those of a sentence encoder."""
+    source_folder: Path
+    """The source model."""
+    texts: Callable[[Side, int, int], Iterator[str]]
+    """Documents of the run in a language, up to so many bytes, chosen by a seed."""
+    encode: Callable[[Side], Encode]
+    device: Callable[[], str]
+    """Where a model runs on this machine."""
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None
+
+    def file(self, role: str) -> Path:
+        """The one file with this role."""
+        return next(path for path in self.folder.iterdir() if path.stem == role)
+
+    def files(self, role: str) -> list[Path]:
+        """All files whose role begins so, in the order of their names."""
+        return sorted(self.folder.glob(f"{role}-*"))
