@@ -150,7 +150,7 @@ def _open(
         bounds = vectors.max_bytes, vectors.seed
         texts = chain.from_iterable(lexicon.texts(side, *bounds) for side in sides)
     chosen = {"text", "max_bytes", "seed", "max_words", "by", "kind"}
-    return train_word_model(texts, **vectors.model_dump(exclude=chosen))
+    return train_word_model(texts, role, **vectors.model_dump(exclude=chosen))
 
 
 def _words(vectors: WordVectors | FastTextModel, max_words: int | None) -> WordVectors:

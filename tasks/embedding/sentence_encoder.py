@@ -4,7 +4,7 @@ The encoder's last states of a text, averaged over its tokens, as sentence-trans
 pooling (Reimers and Gurevych 2019, section 3). Plain transformers, whose folder such encoders
 are.
 
-Dimensions: T = texts, S = width of the encoder.
+Dimensions: T = texts, D = distinct ones, S = width of the encoder.
 """
 
 import json
@@ -72,17 +72,17 @@ class SentenceEncoder:
         """Embed texts, longer ones with longer ones; zeros for a text without letters or signs.
 
         Args:
-            texts: of any number, in any order.
-            progress: called with texts done and texts in all.
+            texts: of any number, in any order; equal ones are read once.
+            progress: called with distinct texts done and in all.
         """
-        vectors_TS = np.zeros((len(texts), int(self.model.config.hidden_size)), np.float32)
-        present = [i for i, text in enumerate(texts) if text.strip()]
-        present.sort(key=lambda i: len(texts[i]))
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        vectors_DS = np.zeros((len(distinct), int(self.model.config.hidden_size)), np.float32)
+        present = sorted((text for text in distinct if text.strip()), key=len)
         for start in range(0, len(present), BATCH_TEXTS):
             part = present[start : start + BATCH_TEXTS]
-            vectors_TS[part] = self._batch([texts[i] for i in part])
+            vectors_DS[[distinct[text] for text in part]] = self._batch(part)
             progress(start + len(part), len(present))
-        return vectors_TS
+        return vectors_DS[[distinct[text] for text in texts]]
 
     def _batch(self, texts: list[str]) -> Float32[np.ndarray, "B S"]:
         coded = self.tokenizer(

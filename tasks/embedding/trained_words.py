@@ -24,6 +24,7 @@ class TrainingTextError(InputError):
 
 def train_word_model(
     texts: Iterable[str],
+    name: str,
     *,
     dimensions: int,
     epochs: int,
@@ -37,6 +38,7 @@ def train_word_model(
 
     Args:
         texts: read once.
+        name: what the vectors are for, for the error.
         dimensions: width of the vectors.
         epochs: passes over the text.
         window_words: largest distance of two words that see each other.
@@ -57,8 +59,8 @@ def train_word_model(
         highest = max(counts.values(), default=0)
         if highest < min_count:
             raise TooLittleTextError(
-                f"the most frequent of the text's {counts.total()} words occurs {highest} times, "
-                f"and a vector needs {min_count}; give more text, or lower min_count."
+                f"the most frequent of {counts.total()} words to train {name} on occurs {highest} "
+                f"times, and a vector needs {min_count}; give more text, or lower min_count."
             )
         model = fasttext.train_unsupervised(
             str(path),

@@ -36,9 +36,11 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_mean_over_tokens_without_padding(encoder_folder: Path):
     encoder = SentenceEncoder(encoder_folder)
-    texts = ["haus", "der baum die", " ", "baum"]
-    vectors = encoder.embed(texts)
+    texts = ["haus", "der baum die", " ", "baum", "haus"]
+    done: list[tuple[int, int]] = []
+    vectors = encoder.embed(texts, lambda *counts: done.append(counts))
     assert not vectors[2].any()
+    assert done == [(3, 3)]
     for text, vector in zip(texts, vectors, strict=True):
         if text.strip():
             ids = torch.tensor([[WORDS.index(word) for word in text.split()]])

@@ -79,7 +79,7 @@ def test_first_lines_up_to_a_budget(tmp_path: Path):
 def test_words_get_vectors_without_their_punctuation_and_twice_the_same():
     pytest.importorskip("fasttext")
     texts = ["Der Hund bellt.", "Die Katze (nie) bellt, der Hund schon.", "Der Hund."] * 20
-    once, again = (train_word_model(texts, **SETTINGS) for _ in "12")
+    once, again = (train_word_model(texts, "vectors", **SETTINGS) for _ in "12")
     counts = dict(zip(once.words, once.counts.tolist(), strict=True))
     assert counts == {
         "Hund": 60, ".": 60, "</s>": 60, "Der": 40, "bellt": 40,
@@ -92,7 +92,7 @@ def test_words_get_vectors_without_their_punctuation_and_twice_the_same():
 
 def test_rare_words_are_counted_in_the_error():
     pytest.importorskip("fasttext")
-    with pytest.raises(TooLittleTextError, match="text's 5 words occurs 1 times, and a vector nee"):
-        train_word_model(["one two, three", "four"], **SETTINGS)
-    with pytest.raises(TooLittleTextError, match="text's 0 words occurs 0 times"):
-        train_word_model([], **SETTINGS)
+    with pytest.raises(TooLittleTextError, match="5 words to train vectors on occurs 1 times, and"):
+        train_word_model(["one two, three", "four"], "vectors", **SETTINGS)
+    with pytest.raises(TooLittleTextError, match="0 words to train vectors on occurs 0 times"):
+        train_word_model([], "vectors", **SETTINGS)
