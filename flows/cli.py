@@ -151,6 +151,52 @@ def _print_plan(
 
 
 @app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the Prefect server.")] = 4200,
+    host: Annotated[str, typer.Option(help="Address that it is reached by.")] = "127.0.0.1",
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PREFECT_SERVER_DATABASE_CONNECTION_URL",
+            help="postgresql://... for its records; none: SQLite in tokgraft's data folder.",
+        ),
+    ] = None,
+    configs: Annotated[
+        Path | None, typer.Option(help="Folder of run files; none: TOKGRAFT_CONFIGS.")
+    ] = None,
+    webhook: Annotated[bool, typer.Option(help="Receive webhooks too.")] = True,
+    webhook_port: Annotated[int, typer.Option(min=1, max=65535)] = 4280,
+) -> None:
+    """Start a Prefect server and what runs flows from it; Ctrl-C ends all."""
+    from flows.up import Place
+    from flows.up import up as start
+    from infra.settings import get_settings
+    from infra.stages import settings_store
+
+    settings_store().check_writable()
+    folder = (configs or get_settings().configs).absolute()
+    hook = ("webhook", "--port", str(webhook_port)) if webhook and _has_command("webhook") else ()
+    command = (sys.executable, "-m", "flows.cli", *hook) if hook else ()
+    console = _console()
+    start(
+        Place(host, port, database_url, folder, command),
+        lambda name, what: console.print(f"{name:<9} {what}", soft_wrap=True, highlight=False),
+    )
+
+
+def _has_command(name: str) -> bool:
+    return name in {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
+
+
+@app.command()
+def serve() -> None:
+    """Register the flows with the server of PREFECT_API_URL, and run what it is asked for."""
+    from flows.serve import serve_flows
+
+    serve_flows()
+
+
+@app.command()
 def inspect(
     tokenizer: Annotated[Path, typer.Argument(help="A folder with tokenizer.json.")],
     text: Annotated[str, typer.Argument(help="A file, a text, or - for standard input.")],
@@ -368,3 +414,7 @@ def _print_leaderboard(console: Console, board: Artifact) -> None:
 def _say(text: str) -> int:
     sys.stderr.write(f"tokgraft: {' '.join(text.split())}\n")
     return 2
+
+
+if __name__ == "__main__":
+    main()
