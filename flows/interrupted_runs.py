@@ -37,7 +37,7 @@ def give_back(api: httpx.Client, runs: Sequence[dict[str, Any]]) -> int:
             continue
         to: dict[str, Any] = {
             "type": "CANCELLED",
-            "message": "Cancelled while no worker was there.",
+            "message": "Cancelled; its worker is gone.",
         }
         if run["state"]["type"] != "CANCELLING":
             n_waiting += 1

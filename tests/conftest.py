@@ -157,11 +157,21 @@ def train_tokenizer_in() -> Callable[..., tuple[Trained, Counted]]:
 @pytest.fixture
 def tiny_run(tmp_path: Path, tiny_model_folder: Path, small_corpus_texts: list[str]) -> dict:
     """A whole run on the tiny model and 240 documents, as a run file holds it."""
-    documents = tmp_path / "documents"
+    return _tiny_run_in(tmp_path, tiny_model_folder, small_corpus_texts)
+
+
+@pytest.fixture(scope="module")
+def tiny_run_in(tiny_model_folder: Path, small_corpus_texts: list[str]) -> Callable[[Path], dict]:
+    """The same, with its documents in a folder that outlives a test."""
+    return lambda folder: _tiny_run_in(folder, tiny_model_folder, small_corpus_texts)
+
+
+def _tiny_run_in(folder: Path, tiny_model_folder: Path, small_corpus_texts: list[str]) -> dict:
+    documents = folder / "documents"
     documents.mkdir()
     for number, text in enumerate(small_corpus_texts):
         (documents / f"{number:03d}.txt").write_text(text)
-    (tmp_path / "general.txt").write_text(" ".join(SENTENCES[:6]))
+    (folder / "general.txt").write_text(" ".join(SENTENCES[:6]))
     return {
         "model": {"source": {"kind": "directory", "path": str(tiny_model_folder)}},
         "corpus": {
@@ -170,7 +180,7 @@ def tiny_run(tmp_path: Path, tiny_model_folder: Path, small_corpus_texts: list[s
                 {
                     "kind": "files",
                     "name": "general",
-                    "paths": [f"{tmp_path}/general.txt"],
+                    "paths": [f"{folder}/general.txt"],
                     "heldout_only": True,
                     "suite": "general",
                 },
