@@ -5,6 +5,7 @@ Heavy imports stay inside the commands, so that ``--help`` and errors are quick.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Generator
@@ -191,9 +192,50 @@ def _has_command(name: str) -> bool:
 @app.command()
 def serve() -> None:
     """Register the flows with the server of PREFECT_API_URL, and run what it is asked for."""
+    from flows.prefect_process import reach_directly
+
+    url = _api_url()
+    reach_directly()
     from flows.serve import serve_flows
 
-    serve_flows()
+    serve_flows(url)
+
+
+@app.command()
+def schedule(
+    config: Annotated[str, typer.Argument(help="Name of a run file that the server offers.")],
+    cron: Annotated[
+        str | None,
+        typer.Argument(help='Minute, hour, day, month, day of the week: "0 3 * * 1".'),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="As Europe/Berlin.")] = "UTC",
+    flow: Annotated[Literal["adapt", "compare", "evaluate"], typer.Option()] = "adapt",
+    off: Annotated[bool, typer.Option("--off", help="Take the schedule back.")] = False,
+) -> None:
+    """Let a server run a file again and again, each time with a new look at its sources."""
+    from flows.prefect_api import api_at
+    from tasks.shared.errors import InputError
+
+    if off == (cron is not None):
+        raise InputError(f"schedule {config} takes either a cron line or --off.")
+    with api_at(_api_url()) as api:
+        from flows import schedules
+
+        if cron is None:
+            there = schedules.clear_by_command(api, f"{flow}/tokgraft", config)
+            said = "is off" if there else "was not set by this command; nothing is changed"
+        else:
+            wanted = schedules.checked(flow=flow, config=config, cron=cron, timezone=timezone)
+            schedules.set_by_command(api, f"{flow}/tokgraft", wanted)
+            said = f"runs at {cron} {timezone}"
+    _console().print(f"{flow} {config} {said}", soft_wrap=True, highlight=False)
+
+
+def _api_url() -> str:
+    """The server; Prefect reads the variable when it is imported."""
+    from flows.prefect_api import DEFAULT_URL
+
+    return os.environ.setdefault("PREFECT_API_URL", DEFAULT_URL)
 
 
 @app.command()

@@ -9,6 +9,9 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
 from flows.deployed import DEPLOYMENT, FLOWS
+from flows.prefect_api import api_at, ask
+from flows.schedules import Schedule, read_schedules, set_from_file
+from infra.settings import get_settings
 
 _ONE_AT_A_TIME = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
@@ -35,14 +38,29 @@ def _deployment(flow: Any) -> RunnerDeployment:
     )
 
 
-def serve_flows() -> None:
-    """Register and run until the process is told to end; one run at a time on this machine."""
+def serve_flows(api_url: str) -> None:
+    """Register and run until the process is told to end; one run at a time on this machine.
+
+    Args:
+        api_url: the server, which Prefect's settings have to name too.
+
+    Raises:
+        PrefectApiError: no server answers, or it refuses.
+    """
+    schedules = read_schedules(get_settings().configs)
+    with api_at(api_url) as api:
+        ask(api, "GET", "/health")
     # Made outside of the event loop: inside, Prefect's functions return coroutines.
-    asyncio.run(_serve(deployments()))
+    asyncio.run(_serve(api_url, deployments(), schedules))
 
 
-async def _serve(all_of_them: list[RunnerDeployment]) -> None:
+async def _serve(
+    api_url: str, all_of_them: list[RunnerDeployment], schedules: tuple[Schedule, ...]
+) -> None:
     runner = Runner(name="tokgraft", limit=1, pause_on_shutdown=False)
     for deployment in all_of_them:
         await runner.aadd_deployment(deployment)
+    with api_at(api_url) as api:
+        for deployment in all_of_them:
+            set_from_file(api, deployment.full_name, schedules)
     await runner.start()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -17,7 +18,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from flows.interrupted_runs import give_back, runs_at_work
+from flows.prefect_api import CLIENT_AUTH, SERVER_AUTH, api_at
 from flows.prefect_process import answers, reach_directly, start_server
+from flows.run_files import SCHEDULES
 from flows.up_state import check_port, sole_owner
 from infra.errors import InfraError
 from infra.process_tree import adopt_orphans, die_with_parent, end, end_descendants
@@ -27,7 +30,6 @@ DEPLOYMENTS = ("adapt/tokgraft", "compare/tokgraft", "evaluate/tokgraft")
 _END_SECONDS = 3.0
 """For each of worker and server: all have to be gone within ten."""
 _READY_SECONDS = 120.0
-_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 
 
 class UpError(InfraError, RuntimeError):
@@ -115,10 +117,14 @@ def up(place: Place, say: Callable[[str, str], None]) -> None:
 def _check(place: Place) -> None:
     if not place.configs.is_dir():
         raise UpError(f"no folder {place.configs}; --configs names the one that holds run files.")
-    if not _is_loopback(place.host) and not os.environ.get(_AUTH):
+    if (place.configs / SCHEDULES).exists():  # a look at it takes a second or two
+        from flows.schedules import read_schedules
+
+        read_schedules(place.configs)
+    if not _is_loopback(place.host) and not os.environ.get(SERVER_AUTH):
         raise OpenServerError(
             f"--host {place.host} can be reached by others, who could start runs here; set "
-            f"{_AUTH}=NAME:PASSWORD, which the server then asks for, or leave --host out."
+            f"{SERVER_AUTH}=NAME:PASSWORD, which the server then asks for, or leave --host out."
         )
 
 
@@ -199,8 +205,8 @@ def _client_environment(place: Place, home: Path) -> dict[str, str]:
         "PREFECT_RUNNER_POLL_FREQUENCY": "5",
         "DO_NOT_TRACK": "1",
     }
-    if auth := os.environ.get(_AUTH):
-        environment["PREFECT_API_AUTH_STRING"] = auth
+    if auth := os.environ.get(SERVER_AUTH):
+        environment[CLIENT_AUTH] = auth
     return environment
 
 
@@ -233,8 +239,6 @@ def _wait_for_deployments(api: httpx.Client, parts: Parts, started: float) -> No
 
 def _is_registered(api: httpx.Client, name: str, since: float) -> bool:
     """Whether this worker did it, and not one before."""
-    from datetime import datetime
-
     found = api.get(f"/deployments/name/{name}")
     if found.status_code != 200:
         return False
@@ -264,14 +268,7 @@ def _names() -> list[str]:
 
 
 def _api(place: Place) -> httpx.Client:
-    auth = os.environ.get(_AUTH)
-    name, _, password = (auth or "").partition(":")
-    return httpx.Client(
-        base_url=f"{place.url}/api",
-        auth=(name, password) if auth else None,
-        timeout=2.0,
-        trust_env=False,
-    )
+    return api_at(f"{place.url}/api", seconds=2.0)
 
 
 def _without_password(url: str) -> str:
