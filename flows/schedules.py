@@ -95,8 +95,8 @@ def check_file(schedule: Schedule, folder: Path) -> None:
     kind = _KINDS[schedule.flow]
     if schedule.config not in (known := run_files(folder, kind)):
         raise ScheduleError(
-            f"{SCHEDULES} names {schedule.config} for {schedule.flow}; {folder} holds no such {kind}, "
-            f"but {', '.join(known) or 'none at all'}."
+            f"{SCHEDULES} names {schedule.config} for {schedule.flow}; {folder} holds no such "
+            f"{kind}, but {', '.join(known) or 'none at all'}."
         )
 
 

@@ -29,6 +29,8 @@ from infra.settings import get_settings
 DEPLOYMENTS = ("adapt/tokgraft", "compare/tokgraft", "evaluate/tokgraft")
 _END_SECONDS = 3.0
 """For each of worker and server: all have to be gone within ten."""
+_LAST_ANSWER_SECONDS = 1.5
+_ANSWER_SECONDS = 30.0
 _READY_SECONDS = 120.0
 
 
@@ -170,8 +172,11 @@ def _start(parts: Parts, place: Place, home: Path) -> None:
     if not answers(server, place.url):
         parts.check()
         raise UpError(f"the server did not answer in time; its log is {log}.")
-    with _api(place) as api:
-        give_back(api, runs_at_work(api, _names()))
+    with _api(place, _ANSWER_SECONDS) as api:
+        try:
+            give_back(api, runs_at_work(api, _names()))
+        except httpx.HTTPError as error:
+            raise UpError(f"the server answers with {error!r}; its log is {log}.") from error
         started = time.time()
         environment = {**_client_environment(place, home), "TOKGRAFT_CONFIGS": str(place.configs)}
         serve = (sys.executable, "-m", "flows.cli", "serve")
@@ -239,7 +244,10 @@ def _wait_for_deployments(api: httpx.Client, parts: Parts, started: float) -> No
 
 def _is_registered(api: httpx.Client, name: str, since: float) -> bool:
     """Whether this worker did it, and not one before."""
-    found = api.get(f"/deployments/name/{name}")
+    try:
+        found = api.get(f"/deployments/name/{name}")
+    except httpx.TransportError:  # a server that has just started may be slow
+        return False
     if found.status_code != 200:
         return False
     return datetime.fromisoformat(found.json()["updated"]).timestamp() >= since
@@ -248,7 +256,7 @@ def _is_registered(api: httpx.Client, name: str, since: float) -> bool:
 def _end_all(parts: Parts, place: Place) -> None:
     """The worker first, while there is a server to tell what became of its runs."""
     server = parts.processes.pop("server", None)
-    with _api(place) as api:
+    with _api(place, _LAST_ANSWER_SECONDS) as api:
         left = list[dict[str, object]]()
         with contextlib.suppress(httpx.HTTPError):
             left = runs_at_work(api, _names())
@@ -267,8 +275,8 @@ def _names() -> list[str]:
     return sorted({name.partition("/")[2] for name in DEPLOYMENTS})
 
 
-def _api(place: Place) -> httpx.Client:
-    return api_at(f"{place.url}/api", seconds=2.0)
+def _api(place: Place, seconds: float) -> httpx.Client:
+    return api_at(f"{place.url}/api", seconds=seconds)
 
 
 def _without_password(url: str) -> str:

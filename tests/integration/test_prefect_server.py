@@ -141,7 +141,9 @@ def test_prefect_yaml_deploys_every_flow_to_a_work_pool(server, tmp_path: Path):
     }
     for one in found:
         assert one["name"] == "tokgraft"
-        assert one["pull_steps"] in (None, [])
+        assert one["pull_steps"][0]["prefect.deployments.steps.set_working_directory"] == {
+            "directory": "."
+        }
         assert one["concurrency_options"]["collision_strategy"] == "ENQUEUE"
         assert one["global_concurrency_limit"]["limit"] == 1
         offered = one["parameter_openapi_schema"]["properties"]["config"]["enum"]
