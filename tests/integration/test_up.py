@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -78,6 +80,11 @@ class Up:
 
         wait_for(ready, 200)
 
+    def tokgraft(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment, "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api"}
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        return subprocess.run(command, env=environment, **ONE_LINE)
+
     def end(self, number: int = signal.SIGTERM) -> float:
         """Seconds until it and everything that it started were gone."""
         assert self.process is not None
@@ -138,7 +145,10 @@ def up(
     # Steps without end, so that a test can come in between.
     long = {"unit": "bytes", "amount": 4_000_000}
     run["pretraining"]["phases"] = [{"trainable": "all", "budget": long}]
+    run["pretraining"]["max_epochs"] = 100
     (place / "configs" / "long.yaml").write_text(yaml.safe_dump(run))
+    mondays = {"config": "long.yaml", "cron": "0 3 * * 1", "timezone": "Europe/Berlin"}
+    (place / "configs" / "schedules.yaml").write_text(yaml.safe_dump({"schedules": [mondays]}))
     started = Up(place, free_port())
     started.start()
     yield started
@@ -219,6 +229,89 @@ def test_an_address_that_others_reach_needs_a_password(up: Up, tmp_path: Path):
     done = subprocess.run([*up.command, "--host", "0.0.0.0"], env=environment, **ONE_LINE)
     assert done.returncode == 2
     assert "PREFECT_SERVER_API_AUTH_STRING" in done.stderr
+
+
+def test_the_file_of_schedules_schedules_runs(up: Up):
+    deployment = up.ask("GET", "deployments/name/adapt/tokgraft")
+    (schedule,) = (one for one in deployment["schedules"] if one["slug"] == "file-long")
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+    assert schedule["parameters"] == {"config": "long.yaml", "refresh": True}
+
+    def scheduled() -> list[dict[str, Any]]:
+        return up.ask(
+            "POST", "flow_runs/filter",
+            deployments={"id": {"any_": [deployment["id"]]}},
+            flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}},
+        )  # fmt: skip
+
+    for run in wait_for(scheduled):
+        due = datetime.fromisoformat(run["expected_start_time"]).astimezone(
+            ZoneInfo("Europe/Berlin")
+        )
+        assert (due.weekday(), due.hour, due.minute) == (0, 3, 0)
+
+
+def test_a_minute_cron_runs_and_sees_new_text(up: Up):
+    assert up.tokgraft("schedule", "tiny.yaml", "* * * * *").returncode == 0
+
+    def scheduled_run(seen: set[str]) -> dict[str, Any] | None:
+        found = up.ask(
+            "POST", "flow_runs/filter",
+            flow_runs={"state": {"type": {"any_": ["RUNNING", "COMPLETED"]}}},
+        )  # fmt: skip
+        return next((r for r in found if r["auto_scheduled"] and r["id"] not in seen), None)
+
+    first = wait_for(lambda: scheduled_run(set()))["id"]
+    assert up.wait_until(first, "COMPLETED", "FAILED")["type"] == "COMPLETED"
+    assert up.stages(first)["corpus"] == "Cached"  # nothing new
+    (up.place / "documents" / "new.txt").write_text("Ein neuer Vertrag liegt vor. " * 9)
+    seen = {first}
+
+    def with_new_text() -> bool:
+        run = scheduled_run(seen)
+        if run is None:
+            return False
+        how = wait_for(lambda: up.stages(run["id"]).get("corpus"))
+        seen.add(run["id"])
+        return how != "Cached"
+
+    wait_for(with_new_text)
+    off = up.tokgraft("schedule", "tiny.yaml", "--off")
+    assert "is off" in off.stdout
+    for run in seen - {first}:
+        up.wait_until(run, "COMPLETED", "FAILED")
+
+
+def test_a_schedule_for_a_file_that_is_not_offered(up: Up):
+    done = up.tokgraft("schedule", "other.yaml", "* * * * *")
+    assert done.returncode == 2
+    assert "adapt/tokgraft offers no other.yaml; it offers long.yaml, tiny.yaml" in done.stderr
+
+
+def test_a_run_is_started_from_the_form_and_seen_to_complete(
+    up: Up, browser_page: Any, tmp_path: Path
+):
+    deployment = up.ask("GET", "deployments/name/adapt/tokgraft")["id"]
+    ui = f"http://127.0.0.1:{up.port}/v2"
+    browser_page.open(f"{ui}/deployments/deployment/{deployment}/run")
+    browser_page.click("document.querySelector('[aria-label=\"Select config\"]')")
+    browser_page.click(
+        "[...document.querySelectorAll('[role=option]')].find(e => e.innerText == 'tiny.yaml')"
+    )
+    browser_page.wait_for(
+        "document.querySelector('[aria-label=\"Select config\"]').innerText == 'tiny.yaml'"
+    )
+    before = {run["id"] for run in up.ask("POST", "flow_runs/filter")}
+    browser_page.click(
+        "[...document.querySelectorAll('button')].find(e => e.innerText == 'Submit')"
+    )
+    (run,) = wait_for(lambda: {r["id"] for r in up.ask("POST", "flow_runs/filter")} - before)
+    assert up.ask("GET", f"flow_runs/{run}")["parameters"]["config"] == "tiny.yaml"
+    browser_page.open(f"{ui}/runs/flow-run/{run}")
+    browser_page.wait_for("document.body.innerText.includes('Completed')", 400)
+    assert up.state(run)["type"] == "COMPLETED"
+    browser_page.wait_for("document.body.innerText.includes('pretraining')")
+    browser_page.screenshot(tmp_path / "run.png")
 
 
 def test_a_cancelled_run_ends_with_its_training(up: Up):
