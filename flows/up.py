@@ -27,9 +27,9 @@ from infra.process_tree import adopt_orphans, die_with_parent, end, end_descenda
 from infra.settings import get_settings
 
 DEPLOYMENTS = ("adapt/tokgraft", "compare/tokgraft", "evaluate/tokgraft")
-_END_SECONDS = 3.0
-"""For each of worker and server: all have to be gone within ten."""
-_LAST_ANSWER_SECONDS = 1.5
+_END_SECONDS = 2.0
+"""For what runs flows together, and for the server: all have to be gone within ten."""
+_LAST_ANSWER_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 _READY_SECONDS = 120.0
 
@@ -260,9 +260,7 @@ def _end_all(parts: Parts, place: Place) -> None:
         left = list[dict[str, object]]()
         with contextlib.suppress(httpx.HTTPError):
             left = runs_at_work(api, _names())
-        for process in parts.processes.values():
-            end(process, _END_SECONDS)
-        end_descendants(1.0, spare=frozenset({server.pid} if server else ()))
+        end_descendants(_END_SECONDS, spare=frozenset({server.pid} if server else ()))
         # If the server is gone, the next start finds these runs and does the same.
         with contextlib.suppress(httpx.HTTPError):
             give_back(api, left)

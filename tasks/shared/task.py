@@ -150,7 +150,7 @@ def _through_prefect(
         log.info("%s stands already" if cached else "%s begins", label)
         artifact = work(report)
         report.finish()
-        log.info("%s is %s, %s", label, artifact.uri, artifact.summary)
+        log.info("%s is %s", label, artifact.uri)
         _show(artifact, label)
         return Completed(name="Cached", data=artifact) if cached else Completed(data=artifact)
 

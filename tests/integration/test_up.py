@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -335,7 +335,11 @@ def _command(pid: int) -> str:
 def test_a_suspended_run_stops_before_its_next_stage_and_goes_on(up: Up):
     run = up.begin("adapt", config="tiny.yaml", vocabulary_size=48)
     wait_for(lambda: "corpus_lock" in up.stages(run))
-    up.set_state(run, type="PAUSED", name="Suspended", state_details={"pause_reschedule": True})
+    # What the button of Prefect's UI sends.
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    details = {"pause_timeout": until, "pause_reschedule": True}
+    paused = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+    up.ask("POST", f"flow_runs/{run}/set_state", state=paused, force=True)
     assert up.process is not None
     ours = up.process.pid
     wait_for(lambda: len(descendants(ours)) == 2)  # the run's process ended
