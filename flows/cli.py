@@ -165,28 +165,26 @@ def up(
     configs: Annotated[
         Path | None, typer.Option(help="Folder of run files; none: TOKGRAFT_CONFIGS.")
     ] = None,
-    webhook: Annotated[bool, typer.Option(help="Receive webhooks too.")] = True,
+    webhook: Annotated[
+        Path | None,
+        typer.Option(help="Receive webhooks too; the allow-list of `tokgraft webhook`."),
+    ] = None,
     webhook_port: Annotated[int, typer.Option(min=1, max=65535)] = 4280,
 ) -> None:
     """Start a Prefect server and what runs flows from it; Ctrl-C ends all."""
-    from flows.up import Place
     from flows.up import up as start
+    from flows.up_place import Place
     from infra.settings import get_settings
     from infra.stages import settings_store
 
     settings_store().check_writable()
     folder = (configs or get_settings().configs).absolute()
-    hook = ("webhook", "--port", str(webhook_port)) if webhook and _has_command("webhook") else ()
-    command = (sys.executable, "-m", "flows.cli", *hook) if hook else ()
+    hook = None if webhook is None else (webhook.absolute(), webhook_port)
     console = _console()
     start(
-        Place(host, port, database_url, folder, command),
+        Place(host, port, database_url, folder, hook),
         lambda name, what: console.print(f"{name:<9} {what}", soft_wrap=True, highlight=False),
     )
-
-
-def _has_command(name: str) -> bool:
-    return name in {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
 
 
 @app.command()

@@ -64,7 +64,7 @@ class Up:
 
     @property
     def command(self) -> list[str]:
-        configs = ["--configs", str(self.place / "configs"), "--no-webhook"]
+        configs = ["--configs", str(self.place / "configs")]
         return [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port), *configs]
 
     def start(self) -> None:
