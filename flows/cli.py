@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -35,6 +35,7 @@ artifacts = typer.Typer(no_args_is_help=True, help="Look at and clean up the art
 app.add_typer(artifacts, name="artifacts")
 
 Result = TypeVar("Result")
+Config = ParamSpec("Config")
 RunFile = Annotated[Path, typer.Argument(help="A YAML file that holds one whole run.")]
 Force = Annotated[list[str] | None, typer.Option(help="Run this stage although it is cached.")]
 ForceFrom = Annotated[
@@ -60,7 +61,7 @@ def run(
         export = export.absolute()
         _check_export(export)
     console = _console()
-    adapted = _run_flow(console, force, force_from, lambda: _adapt_flow()(config))
+    adapted = _run_flow(console, force, force_from, lambda: _named(_adapt_flow(), file)(config))
     if export is not None:
         _export(adapted.model, export)
     _print_outcome(console, adapted, export)
@@ -84,7 +85,7 @@ def compare(
         _print_plan(force, force_from, lambda: _compare_flow().fn(grid))
         return
     console = _console()
-    board = _run_flow(console, force, force_from, lambda: _compare_flow()(grid))
+    board = _run_flow(console, force, force_from, lambda: _named(_compare_flow(), file)(grid))
     _print_leaderboard(console, board)
 
 
@@ -113,6 +114,11 @@ def _compare_flow() -> Flow[[CompareConfig], Artifact]:
     from flows.compare import compare
 
     return compare
+
+
+def _named(flow: Flow[Config, Result], file: Path) -> Flow[Config, Result]:
+    """The flow whose runs a person knows by their file."""
+    return flow.with_options(flow_run_name=file.stem.replace("{", "{{").replace("}", "}}"))
 
 
 def _run_flow(

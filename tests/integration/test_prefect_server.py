@@ -115,6 +115,7 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
         server, "flow_runs/filter", sort="START_TIME_ASC", flows={"name": {"any_": ["adapt"]}}
     )
     assert [r["state"]["name"] for r in flow_runs] == ["Completed", "Completed"]
+    assert [r["name"] for r in flow_runs] == ["run", "run"]  # the file's
     task_runs = [
         ask(server, "task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
         for run in flow_runs
