@@ -47,6 +47,22 @@ def give_back(api: httpx.Client, runs: Sequence[dict[str, Any]]) -> int:
                 "message": "The worker was stopped; the run goes on when there is one again.",
                 "state_details": {"scheduled_time": datetime.now(UTC).isoformat()},
             }
+        _end_stages(api, run["id"])
         asked = {"state": to, "force": True}
         api.post(f"/flow_runs/{run['id']}/set_state", json=asked).raise_for_status()
     return n_waiting
+
+
+def _end_stages(api: httpx.Client, run: str) -> None:
+    """A stage whose process is gone can no longer say that it ended."""
+    found = api.post(
+        "/task_runs/filter",
+        json={
+            "flow_runs": {"id": {"any_": [run]}},
+            "task_runs": {"state": {"type": {"any_": _AT_WORK}}},
+        },
+    )
+    state = {"type": "CRASHED", "message": "The worker was stopped."}
+    for stage in found.raise_for_status().json():
+        asked = {"state": state, "force": True}
+        api.post(f"/task_runs/{stage['id']}/set_state", json=asked).raise_for_status()

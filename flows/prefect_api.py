@@ -1,6 +1,7 @@
 """Prefect's API by plain HTTP: for what needs no Prefect in this process."""
 
 import os
+import time
 from typing import Any
 
 import httpx
@@ -17,12 +18,39 @@ class PrefectApiError(InfraError, RuntimeError):
     """The server is away, or refuses what it is asked for."""
 
 
-def api_at(url: str, *, seconds: float = 10.0) -> httpx.Client:
-    """A client that names itself as the environment says, and asks no proxy."""
+class _Patient(httpx.HTTPTransport):
+    """Asks again where a server says that it is busy, as Prefect's own client does."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        deadline = time.monotonic() + self._seconds
+        while True:
+            response = super().handle_request(request)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return response
+            if time.monotonic() > deadline:
+                return response
+            response.close()
+            time.sleep(0.3)
+
+
+def api_at(url: str, *, seconds: float = 20.0) -> httpx.Client:
+    """A client that names itself as the environment says, and asks no proxy.
+
+    Args:
+        url: root of the API.
+        seconds: to wait for an answer, and to ask again for where the server is busy.
+    """
     auth = os.environ.get(CLIENT_AUTH) or os.environ.get(SERVER_AUTH) or ""
     name, _, password = auth.partition(":")
     return httpx.Client(
-        base_url=url, auth=(name, password) if auth else None, timeout=seconds, trust_env=False
+        base_url=url,
+        auth=(name, password) if auth else None,
+        timeout=seconds,
+        transport=_Patient(seconds),
     )
 
 

@@ -98,8 +98,14 @@ class Up:
         return took
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(
-            method, f"http://127.0.0.1:{self.port}/api/{path}", json=body or None, timeout=30
+        url = f"http://127.0.0.1:{self.port}/api/{path}"
+        # A busy server says so, and expects to be asked again.
+        answer = wait_for(
+            lambda: (
+                (answer := httpx.request(method, url, json=body or None, timeout=60)).status_code
+                != 503
+                and answer
+            )
         )
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
@@ -133,6 +139,13 @@ class Up:
 
         return wait_for(ended)
 
+    def wait_for_training(self) -> int:
+        """Its process id once a Ray works below it."""
+        assert self.process is not None
+        ours = self.process.pid
+        wait_for(lambda: any("raylet" in _command(pid) for pid in descendants(ours)))
+        return ours
+
     def runs_due(self) -> list[dict[str, Any]]:
         """Runs at work, and those that wait for the worker."""
         states = {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED"]}}
@@ -148,6 +161,12 @@ def _is_alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 @pytest.fixture(scope="module")
@@ -323,34 +342,25 @@ def test_a_run_is_started_from_the_form_and_seen_to_complete(
     )
     (run,) = wait_for(lambda: {r["id"] for r in up.ask("POST", "flow_runs/filter")} - before)
     assert up.ask("GET", f"flow_runs/{run}")["parameters"]["config"] == "tiny.yaml"
+    assert up.wait_until(run, "COMPLETED", "FAILED")["type"] == "COMPLETED"
+    up.ended_stages(run)
     browser_page.open(f"{ui}/runs/flow-run/{run}")
-    browser_page.wait_for("document.body.innerText.includes('Completed')", 400)
-    assert up.state(run)["type"] == "COMPLETED"
+    browser_page.wait_for("document.body.innerText.includes('Completed')")
     browser_page.wait_for("document.body.innerText.includes('pretraining')")
     browser_page.screenshot(tmp_path / "run.png")
 
 
 def test_a_cancelled_run_ends_with_its_training(up: Up):
     run = up.begin("adapt", config="long.yaml")
-    assert up.process is not None
-    ours = up.process.pid
-    wait_for(lambda: up.stages(run).get("pretraining") == "Running")
-    before = [pid for pid in descendants(ours) if "ray" in _command(pid)]
-    wait_for(lambda: before or any("ray" in _command(pid) for pid in descendants(ours)))
+    ours = up.wait_for_training()
     up.set_state(run, type="CANCELLING")
     assert up.wait_until(run, "CANCELLED", "CRASHED", "FAILED")["type"] == "CANCELLED"
-    wait_for(lambda: len(descendants(ours)) == 2, 30)  # the server and the worker
-
-
-def _command(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    return ""
+    wait_for(lambda: len(descendants(ours)) == 2)  # the server and the worker
 
 
 def test_a_suspended_run_stops_before_its_next_stage_and_goes_on(up: Up):
     run = up.begin("adapt", config="tiny.yaml", vocabulary_size=48)
-    wait_for(lambda: "corpus_lock" in up.stages(run))
+    wait_for(lambda: up.state(run)["type"] == "RUNNING")
     # What the button of Prefect's UI sends.
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     details = {"pause_timeout": until, "pause_reschedule": True}
@@ -359,18 +369,18 @@ def test_a_suspended_run_stops_before_its_next_stage_and_goes_on(up: Up):
     assert up.process is not None
     ours = up.process.pid
     wait_for(lambda: len(descendants(ours)) == 2)  # the run's process ended
-    begun = up.stages(run)
-    assert "report" not in begun
     assert up.state(run)["name"] == "Suspended"
+    assert "report" not in up.stages(run)
     up.ask("POST", f"flow_runs/{run}/resume")
     assert up.wait_until(run, "COMPLETED", "FAILED")["type"] == "COMPLETED"
 
 
 def test_it_ends_within_ten_seconds_while_a_run_works_and_the_run_goes_on_later(up: Up):
     run = up.begin("adapt", config="tiny.yaml", vocabulary_size=40)
-    wait_for(lambda: up.stages(run).get("pretraining") == "Running")
+    up.wait_for_training()
     assert up.end(signal.SIGINT) < 10
     up.start()
     assert up.wait_until(run, "COMPLETED", "FAILED")["type"] == "COMPLETED"
-    assert up.ended_stages(run)["report"] == "Completed"
+    ended = up.ended_stages(run)
+    assert (ended["tokenizer"], ended["report"]) == ("Cached", "Completed")
     assert up.end() < 10
