@@ -18,6 +18,9 @@ class PrefectApiError(InfraError, RuntimeError):
     """The server is away, or refuses what it is asked for."""
 
 
+_BUSY = 503
+
+
 class _Patient(httpx.HTTPTransport):
     """Asks again where a server says that it is busy, as Prefect's own client does."""
 
@@ -29,7 +32,7 @@ class _Patient(httpx.HTTPTransport):
         deadline = time.monotonic() + self._seconds
         while True:
             response = super().handle_request(request)
-            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            if response.status_code != _BUSY:
                 return response
             if time.monotonic() > deadline:
                 return response

@@ -128,6 +128,7 @@ class Up:
     def stages(self, run: str) -> dict[str, str]:
         """How each stage of a run ended, by name."""
         found = self.ask("POST", "task_runs/filter", flow_runs={"id": {"any_": [run]}})
+        found.sort(key=lambda one: one["created"])  # of one that ran twice, the second
         return {one["name"].split()[0]: one["state_name"] for one in found}
 
     def ended_stages(self, run: str) -> dict[str, str]:
