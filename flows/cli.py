@@ -5,12 +5,13 @@ Heavy imports stay inside the commands, so that ``--help`` and errors are quick.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -34,6 +35,7 @@ artifacts = typer.Typer(no_args_is_help=True, help="Look at and clean up the art
 app.add_typer(artifacts, name="artifacts")
 
 Result = TypeVar("Result")
+Config = ParamSpec("Config")
 RunFile = Annotated[Path, typer.Argument(help="A YAML file that holds one whole run.")]
 Force = Annotated[list[str] | None, typer.Option(help="Run this stage although it is cached.")]
 ForceFrom = Annotated[
@@ -59,7 +61,7 @@ def run(
         export = export.absolute()
         _check_export(export)
     console = _console()
-    adapted = _run_flow(console, force, force_from, lambda: _adapt_flow()(config))
+    adapted = _run_flow(console, force, force_from, lambda: _named(_adapt_flow(), file)(config))
     if export is not None:
         _export(adapted.model, export)
     _print_outcome(console, adapted, export)
@@ -83,7 +85,7 @@ def compare(
         _print_plan(force, force_from, lambda: _compare_flow().fn(grid))
         return
     console = _console()
-    board = _run_flow(console, force, force_from, lambda: _compare_flow()(grid))
+    board = _run_flow(console, force, force_from, lambda: _named(_compare_flow(), file)(grid))
     _print_leaderboard(console, board)
 
 
@@ -112,6 +114,11 @@ def _compare_flow() -> Flow[[CompareConfig], Artifact]:
     from flows.compare import compare
 
     return compare
+
+
+def _named(flow: Flow[Config, Result], file: Path) -> Flow[Config, Result]:
+    """The flow whose runs a person knows by their file."""
+    return flow.with_options(flow_run_name=file.stem.replace("{", "{{").replace("}", "}}"))
 
 
 def _run_flow(
@@ -148,6 +155,91 @@ def _print_plan(
     for line in options.planned:
         table.add_row(line.stage, line.outcome, (line.key or "")[:16], line.because)
     Console().print(table)
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the Prefect server.")] = 4200,
+    host: Annotated[str, typer.Option(help="Address that it is reached by.")] = "127.0.0.1",
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PREFECT_SERVER_DATABASE_CONNECTION_URL",
+            help="postgresql://... for its records; none: SQLite in tokgraft's data folder.",
+        ),
+    ] = None,
+    configs: Annotated[
+        Path | None, typer.Option(help="Folder of run files; none: TOKGRAFT_CONFIGS.")
+    ] = None,
+    webhook: Annotated[
+        Path | None,
+        typer.Option(help="Receive webhooks too; the allow-list of `tokgraft webhook`."),
+    ] = None,
+    webhook_port: Annotated[int, typer.Option(min=1, max=65535)] = 4280,
+) -> None:
+    """Start a Prefect server and what runs flows from it; Ctrl-C ends all."""
+    from flows.up import up as start
+    from flows.up_place import Place
+    from infra.settings import get_settings
+    from infra.stages import settings_store
+
+    settings_store().check_writable()
+    folder = (configs or get_settings().configs).absolute()
+    hook = None if webhook is None else (webhook.absolute(), webhook_port)
+    console = _console()
+    start(
+        Place(host, port, database_url, folder, hook),
+        lambda name, what: console.print(f"{name:<9} {what}", soft_wrap=True, highlight=False),
+    )
+
+
+@app.command()
+def serve() -> None:
+    """Register the flows with the server of PREFECT_API_URL, and run what it is asked for."""
+    from flows.prefect_process import reach_directly
+
+    url = _api_url()
+    reach_directly()
+    from flows.serve import serve_flows
+
+    serve_flows(url)
+
+
+@app.command()
+def schedule(
+    config: Annotated[str, typer.Argument(help="Name of a run file that the server offers.")],
+    cron: Annotated[
+        str | None,
+        typer.Argument(help='Minute, hour, day, month, day of the week: "0 3 * * 1".'),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="As Europe/Berlin.")] = "UTC",
+    flow: Annotated[Literal["adapt", "compare", "evaluate"], typer.Option()] = "adapt",
+    off: Annotated[bool, typer.Option("--off", help="Take the schedule back.")] = False,
+) -> None:
+    """Let a server run a file again and again, each time with a new look at its sources."""
+    from flows.prefect_api import api_at
+    from tasks.shared.errors import InputError
+
+    if off == (cron is not None):
+        raise InputError(f"schedule {config} takes either a cron line or --off.")
+    with api_at(_api_url()) as api:
+        from flows import schedules
+
+        if cron is None:
+            there = schedules.clear_by_command(api, f"{flow}/tokgraft", config)
+            said = "is off" if there else "was not set by this command; nothing is changed"
+        else:
+            wanted = schedules.checked(flow=flow, config=config, cron=cron, timezone=timezone)
+            schedules.set_by_command(api, f"{flow}/tokgraft", wanted)
+            said = f"runs at {cron} {timezone}"
+    _console().print(f"{flow} {config} {said}", soft_wrap=True, highlight=False)
+
+
+def _api_url() -> str:
+    """The server; Prefect reads the variable when it is imported."""
+    from flows.prefect_api import DEFAULT_URL
+
+    return os.environ.setdefault("PREFECT_API_URL", DEFAULT_URL)
 
 
 @app.command()
@@ -368,3 +460,7 @@ def _print_leaderboard(console: Console, board: Artifact) -> None:
 def _say(text: str) -> int:
     sys.stderr.write(f"tokgraft: {' '.join(text.split())}\n")
     return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -5,25 +5,19 @@ port and database open; ours ends with its parent, whatever ends that.
 """
 
 import contextlib
-import ctypes
-import http.client
 import os
-import signal
 import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 
+from flows.prefect_process import answers, reach_directly, start_server
 from infra.errors import InfraError
+from infra.process_tree import end
 from infra.settings import get_settings
 
-_START_SECONDS = 120.0
 _TRIES = 3
-_PR_SET_PDEATHSIG = 1
+_END_SECONDS = 5.0
 
 
 class EmbeddedServerError(InfraError, RuntimeError):
@@ -47,7 +41,7 @@ def prefect_server() -> Generator[None]:
         yield
         return
     home = _home()
-    _reach_loopback_directly()
+    reach_directly()
     os.environ.setdefault("PREFECT_HOME", str(home))
     server, port = _answering_server(home / "server.log")
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
@@ -58,7 +52,7 @@ def prefect_server() -> Generator[None]:
             _send_what_is_queued()
         finally:
             del os.environ["PREFECT_API_URL"]
-            _end(server)
+            end(server, _END_SECONDS)
 
 
 def _home() -> Path:
@@ -74,81 +68,26 @@ def _home() -> Path:
     return home
 
 
-def _reach_loopback_directly() -> None:
-    """Where a proxy is set, clients would ask it for our own server too."""
-    names = ("no_proxy", "NO_PROXY")
-    spared = [host for name in names for host in os.environ.get(name, "").split(",") if host]
-    if "*" not in spared:
-        os.environ.update(dict.fromkeys(names, ",".join(dict.fromkeys([*spared, "127.0.0.1"]))))
-
-
 def _answering_server(log: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A server of our own and its port; another one is tried where a port was taken meanwhile."""
     exit_code: int | None = None
     for _ in range(_TRIES):
         port = _free_port()
-        server = _start(port, log)
-        answers = False
+        server = start_server("127.0.0.1", port, log, {"PREFECT_UI_ENABLED": "0"})
+        is_up = False
         try:
-            if answers := _answers(server, port):
+            if is_up := answers(server, f"http://127.0.0.1:{port}"):
                 return server, port
             exit_code = server.poll()
         finally:
-            if not answers:
-                _end(server)
+            if not is_up:
+                end(server, _END_SECONDS)
         if exit_code is None:
             break
     raise EmbeddedServerError(
         f"the embedded Prefect server did not answer (exit code {exit_code}); its log is "
         f"{log}. Start one with `prefect server start` and set PREFECT_API_URL to use that."
     )
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-
-
-def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_UI_ENABLED": "0",
-    }
-    uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "error", "--lifespan", "on"]
-    address = ["--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            [*uvicorn, *address, "--factory", "prefect.server.api.server:create_app"],
-            env=environment,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent,
-        )
-
-
-def _die_with_parent() -> None:
-    # A terminal's Ctrl-C is for the run: it ends the server itself, after its last report.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the server does; False where it ended, or time is up."""
-    deadline = time.monotonic() + _START_SECONDS
-    # Another process on the port may say anything; our server then ends, for it cannot have it.
-    not_yet = (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException)
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(*not_yet):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def _send_what_is_queued() -> None:

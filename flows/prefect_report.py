@@ -6,7 +6,7 @@ from prefect.context import FlowRunContext
 from infra.artifacts import Artifact, open_artifact
 from infra.parquet import read_table
 from tasks.evaluation.leaderboard_page import board_markdown
-from tasks.evaluation.summary import report_markdown
+from tasks.evaluation.summary import measures_markdown, report_markdown
 
 
 def show_in_prefect(model: Artifact, report: Artifact) -> None:
@@ -32,4 +32,16 @@ def show_leaderboard_in_prefect(board: Artifact) -> None:
         key="leaderboard",
         markdown=f"{board_markdown(table)}\n\n{place}",
         description="Tokenizers and initialisers compared",
+    )
+
+
+def show_measures_in_prefect(measured: Artifact) -> None:
+    """Attach a model's measures to the flow run; nothing to do where none runs (a plan)."""
+    if FlowRunContext.get() is None:
+        return
+    metrics = read_table(open_artifact(measured, "metrics.parquet") / "metrics.parquet")
+    create_markdown_artifact(
+        key="measures",
+        markdown=f"{measures_markdown(metrics)}\n\n- measures: `{measured.uri}`\n",
+        description="How well the model reads the held-out texts",
     )

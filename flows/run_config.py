@@ -165,6 +165,15 @@ def load_config(path: Path, kind: type[Config]) -> Config:
     Raises:
         RunConfigError: one line that names the file, the field and what is wrong with it.
     """
+    return check_config(read_values(path), kind, str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping, whatever is in it.
+
+    Raises:
+        RunConfigError: one line that names the file and what is wrong with it.
+    """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_EachKeyOnce)
     except FileNotFoundError as error:
@@ -176,10 +185,24 @@ def load_config(path: Path, kind: type[Config]) -> Config:
         raise RunConfigError(
             f"{path} holds {type(values).__name__}, not a mapping of stages; see configs/."
         )
+    return values
+
+
+def check_config(values: Any, kind: type[Config], name: str) -> Config:
+    """Make a config of plain values.
+
+    Args:
+        values: as a YAML file holds them.
+        kind: what they describe.
+        name: how a person knows them.
+
+    Raises:
+        RunConfigError: one line that names them, the field and what is wrong with it.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise RunConfigError(f"{path}: {describe_problems(error)}.") from error
+        raise RunConfigError(f"{name}: {describe_problems(error)}.") from error
 
 
 def describe_problems(error: ValidationError) -> str:

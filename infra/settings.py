@@ -29,6 +29,9 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_cache_path("tokgraft"),
         description="Downloads and local copies of remote artifacts; may be deleted at any time.",
     )
+    configs: Path = Field(
+        Path("configs"), description="Folder of the run files that Prefect's form offers."
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     n_processes: int = Field(0, ge=0, description="Processes for work over shards; 0: all cores.")
     n_threads: int = Field(0, ge=0, description="Torch threads a worker; 0: cores / world_size.")

@@ -57,5 +57,20 @@ def report_markdown(metrics: pa.Table) -> str:
     )
 
 
+def measures_markdown(metrics: pa.Table) -> str:
+    """Write one model's measures, by suite and source, as a Markdown table with intervals."""
+    shown = {"bits_per_byte": ".3f", "bytes_per_token": ".2f"}
+    cells = {
+        (row["suite"], row["subset"], row["metric"]): f"{row['value']:{spec}}"
+        + format_interval(row, spec)
+        for row in metrics.to_pylist()
+        if (spec := shown.get(row["metric"])) is not None
+    }
+    header = ["suite", "text", *(metric.replace("_", " ") for metric in shown)]
+    places = dict.fromkeys((suite, subset) for suite, subset, _ in cells)
+    rows = [[*place, *(cells.get((*place, metric), "") for metric in shown)] for place in places]
+    return "\n".join(map(_line, [header, ["---"] * len(header), *rows]))
+
+
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec
 
 import httpx
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import (
+    create_link_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -140,16 +141,17 @@ def _through_prefect(
     label = f"{call.stage} {call.key[:8]}"
     options.display.started(call.stage, call.key, cached=cached)
     in_flow = FlowRunContext.get() is not None
+    report = _Reporter(call.stage, options, in_flow=in_flow)
 
     def shown() -> Any:
-        artifact = work(_reporter(call, options, in_flow=in_flow))
-        if in_flow:
-            create_table_artifact(
-                table=[{"what": k, "value": v} for k, v in artifact.summary.items()]
-                + [{"what": "artifact", "value": artifact.uri}],
-                key=f"{call.stage}-summary".replace("_", "-"),
-                description=f"{label}: {artifact.digest[:16]}",
-            )
+        if not in_flow:
+            return Completed(data=work(report))
+        log = get_run_logger()
+        log.info("%s stands already" if cached else "%s begins", label)
+        artifact = work(report)
+        report.finish()
+        log.info("%s is %s", label, artifact.uri)
+        _show(artifact, label)
         return Completed(name="Cached", data=artifact) if cached else Completed(data=artifact)
 
     started = time.monotonic()
@@ -158,34 +160,53 @@ def _through_prefect(
     return artifact
 
 
+def _show(artifact: Artifact, label: str) -> None:
+    """What a stage left, on its task run's page in Prefect."""
+    key = artifact.stage.replace("_", "-")
+    create_table_artifact(
+        table=[{"what": k, "value": v} for k, v in artifact.summary.items()]
+        + [{"what": "artifact", "value": artifact.uri}],
+        key=f"{key}-summary",
+        description=f"{label}: {artifact.digest[:16]}",
+    )
+    create_link_artifact(artifact.uri, link_text=artifact.uri, key=f"{key}-artifact")
+
+
 @task(name="stage", task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)
 def _execute(label: str, work: Callable[[], Any]) -> Any:
     return work()
 
 
-def _reporter(
-    call: StageCall, options: RunOptions, *, in_flow: bool
-) -> Callable[[float, float, str], None]:
+class _Reporter:
     """Progress goes to the terminal at once and to Prefect every few seconds."""
-    artifact_id: Any = None
-    last = 0.0
 
-    def report(done: int | float, total: int | float, text: str) -> None:
-        nonlocal artifact_id, last
-        options.display.progress(call.stage, done, total, text)
+    def __init__(self, stage: str, options: RunOptions, *, in_flow: bool) -> None:
+        self._stage = stage
+        self._options = options
+        self._in_flow = in_flow
+        self._artifact_id: Any = None
+        self._last = -_PROGRESS_SECONDS
+
+    def __call__(self, done: int | float, total: int | float, text: str) -> None:
+        """Say that the stage is ``done`` of ``total``."""
+        self._options.display.progress(self._stage, done, total, text)
         now = time.monotonic()
-        if not in_flow or now - last < _PROGRESS_SECONDS:
-            return
-        last = now
-        percent = 100.0 * done / total if total else 0.0
-        key = f"{call.stage}-progress".replace("_", "-")
+        if self._in_flow and now - self._last >= _PROGRESS_SECONDS:
+            self._last = now
+            self._tell(100.0 * done / total if total else 0.0, text)
+
+    def finish(self) -> None:
+        """Leave no bar short of its end."""
+        if self._artifact_id is not None:
+            self._tell(100.0, "done")
+
+    def _tell(self, percent: float, text: str) -> None:
+        key = f"{self._stage}-progress".replace("_", "-")
         try:
-            if artifact_id is None:
-                artifact_id = create_progress_artifact(percent, key=key, description=text)
+            if self._artifact_id is None:
+                self._artifact_id = create_progress_artifact(percent, key=key, description=text)
             else:
-                update_progress_artifact(artifact_id, progress=percent, description=text)
+                update_progress_artifact(self._artifact_id, progress=percent, description=text)
         except httpx.HTTPError as error:
             # A server that is away for a moment must not end hours of work; the next one is tried.
-            _LOG.warning("Prefect does not take the progress of %s: %r", call.stage, error)
-
-    return report
+            _LOG.warning("Prefect does not take the progress of %s: %r", self._stage, error)

@@ -115,6 +115,7 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
         server, "flow_runs/filter", sort="START_TIME_ASC", flows={"name": {"any_": ["adapt"]}}
     )
     assert [r["state"]["name"] for r in flow_runs] == ["Completed", "Completed"]
+    assert [r["name"] for r in flow_runs] == ["run", "run"]  # the file's
     task_runs = [
         ask(server, "task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
         for run in flow_runs
@@ -125,3 +126,26 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
     assert {"corpus", "tokenizer", "pretraining", "report"} <= set(cached)
     artifacts = ask(server, "artifacts/filter")
     assert {"report", "corpus-summary", "pretraining-summary"} <= {a["key"] for a in artifacts}
+
+
+def test_prefect_yaml_deploys_every_flow_to_a_work_pool(server, tmp_path: Path):
+    create(server, "work_pools/", name="tokgraft", type="process")
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        env={**os.environ, "PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = ask(server, "deployments/filter", work_pools={"name": {"any_": ["tokgraft"]}})
+    assert {one["entrypoint"] for one in found} == {
+        f"flows.deployed.{flow}" for flow in ("adapt", "compare", "evaluate")
+    }
+    for one in found:
+        assert one["name"] == "tokgraft"
+        assert one["pull_steps"][0]["prefect.deployments.steps.set_working_directory"] == {
+            "directory": "."
+        }
+        assert one["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert one["global_concurrency_limit"]["limit"] == 1
+        offered = one["parameter_openapi_schema"]["properties"]["config"]["enum"]
+        assert "german.yaml" in offered or "compare_tokenizers.yaml" in offered

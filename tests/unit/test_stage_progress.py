@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from infra.stages import StageCall
 from tasks.shared.run_options import Display, RunOptions
-from tasks.shared.task import _reporter
+from tasks.shared.task import _Reporter
 
 
 class Seen(Display):
@@ -22,7 +22,7 @@ class Seen(Display):
 def test_a_prefect_server_that_went_away_ends_no_stage(caplog: pytest.LogCaptureFixture):
     seen = Seen()
     call = StageCall("numbers", 1, 0, ())
-    report = _reporter(call, RunOptions(display=seen), in_flow=True)
+    report = _Reporter(call.stage, RunOptions(display=seen), in_flow=True)
     nobody = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
     with temporary_settings(nobody), caplog.at_level(logging.WARNING):
         report(1, 2, "half done")

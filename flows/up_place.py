@@ -1,0 +1,130 @@
+"""Where `tokgraft up` puts a server, and what its processes are told about that."""
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flows.prefect_api import CLIENT_AUTH, SERVER_AUTH
+from flows.run_files import SCHEDULES
+from infra.errors import InfraError
+from infra.settings import get_settings
+
+
+class UpError(InfraError, RuntimeError):
+    """A part did not start, or ended by itself."""
+
+
+class OpenServerError(InfraError, ValueError):
+    """Others could reach a server that asks for no password."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is to be, and what it keeps its records in."""
+
+    host: str
+    port: int
+    database_url: str | None
+    configs: Path
+    webhook: tuple[Path, int] | None = None
+    """Allow-list and port of the webhook receiver; none: there is no such."""
+
+    @property
+    def url(self) -> str:
+        """How this machine reaches the server."""
+        any_address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{any_address.get(self.host, name)}:{self.port}"
+
+    @property
+    def records(self) -> str | None:
+        """The database as a person may see it; none: a file in the data folder."""
+        return _without_password(self.database_url) if self.database_url else None
+
+
+def check_place(place: Place) -> None:
+    """See that its run files can be used, and that nobody else can.
+
+    Raises:
+        UpError: there is no such folder.
+        RunConfigError: its file of schedules is wrong.
+        ScheduleError: likewise.
+        OpenServerError: others could reach it without a password.
+    """
+    if not place.configs.is_dir():
+        raise UpError(f"no folder {place.configs}; --configs names the one that holds run files.")
+    if (place.configs / SCHEDULES).exists():  # a look at it takes a second or two
+        from flows.schedules import read_schedules
+
+        read_schedules(place.configs)
+    if not _is_loopback(place.host) and not os.environ.get(SERVER_AUTH):
+        raise OpenServerError(
+            f"--host {place.host} can be reached by others, who could start runs here; set "
+            f"{SERVER_AUTH}=NAME:PASSWORD, which the server then asks for, or leave --host out."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make_home() -> Path:
+    """The folder of records and logs.
+
+    Not the embedded server's: two servers on one SQLite file would schedule everything twice.
+
+    Raises:
+        UpError: it cannot be written.
+    """
+    home = get_settings().data_folder / "server"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "server.log").touch()
+    except OSError as error:
+        raise UpError(
+            f"{home} cannot be written ({error.strerror}); the server keeps its records there: "
+            "set TOKGRAFT_DATA_FOLDER to a folder that can."
+        ) from error
+    return home
+
+
+def server_environment(place: Place, home: Path) -> dict[str, str]:
+    """Variables of the server."""
+    environment = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_API_HOST": place.host,
+        "PREFECT_SERVER_API_PORT": str(place.port),
+        "PREFECT_SERVER_UI_API_URL": "/api",  # of the host that the browser reached it by
+        # Prefect lets every page that a browser shows speak to the API; no other page has to.
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": place.url,
+        "DO_NOT_TRACK": "1",
+    }
+    if place.database_url is not None:
+        # Prefect wants the name of an asynchronous driver in it.
+        driver = place.database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
+        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = driver
+    return environment
+
+
+def client_environment(place: Place, home: Path) -> dict[str, str]:
+    """Variables of what speaks to it."""
+    environment = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"{place.url}/api",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "5",
+        "TOKGRAFT_CONFIGS": str(place.configs),
+        "DO_NOT_TRACK": "1",
+    }
+    if auth := os.environ.get(SERVER_AUTH):
+        environment[CLIENT_AUTH] = auth
+    return environment
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,101 @@
+"""What the tests of whole processes share: a browser without a window."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+BROWSER = next(
+    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
+)
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._last_id = 0
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._last_id += 1
+        self._connection.send(
+            json.dumps({"id": self._last_id, "method": method, "params": parameters})
+        )
+        while True:
+            answer = json.loads(self._connection.recv(timeout=60))
+            if answer.get("id") == self._last_id:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def evaluate(self, script: str) -> Any:
+        answer = self.call(
+            "Runtime.evaluate",
+            expression=f"document.body && ({script})",
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait_for(self, script: str, seconds: float = 200) -> Any:
+        """The script's value once it is true."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.evaluate(script)):
+            assert time.monotonic() < deadline, self.evaluate("document.body.innerText")
+            time.sleep(0.2)
+        return value
+
+    def open(self, address: str) -> None:
+        self.call("Page.navigate", url=address)
+
+    def click(self, script: str) -> None:
+        """Press the element that the script finds, as a mouse does."""
+        x, y = self.wait_for(
+            f"(() => {{ const e = {script}; if (!e) return null;"
+            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2] })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def screenshot(self, file: Path) -> None:
+        data = self.call("Page.captureScreenshot", format="png")["data"]
+        file.write_bytes(base64.b64decode(data))
+
+
+@pytest.fixture
+def browser_page(tmp_path: Path) -> Iterator[Page]:
+    """An empty tab of Chromium, driven over its DevTools protocol."""
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1000"]
+    process = subprocess.Popen(
+        [
+            BROWSER, *options, "--remote-debugging-port=0",
+            f"--user-data-dir={tmp_path / 'profile'}", "about:blank",
+        ],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        found = (re.search(r"ws://[^:]+:(\d+)/", line) for line in process.stderr)
+        port = next(match[1] for match in found if match)
+        tabs = httpx.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
+        address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
+        with connect(address, max_size=None, proxy=None) as connection:
+            yield Page(connection)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        if process.stderr is not None:
+            process.stderr.close()
