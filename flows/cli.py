@@ -200,16 +200,14 @@ def mixture(
 @artifacts.command("ls")
 def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
     """List whole artifacts, the oldest first."""
-    from infra.artifacts import all_attempts, read_artifact
+    from infra.artifacts import all_attempts, read_artifacts
     from infra.stages import settings_store
 
     store = settings_store()
-    console = Console(soft_wrap=True, highlight=False)
-    for path in sorted(all_attempts(store), key=lambda p: p.rpartition("/")[2]):
-        if stage is None or path.startswith(f"{stage}/"):
-            artifact = read_artifact(store.uri(path))
-            # No table: it would cut addresses short where the terminal is narrow.
-            console.print(f"{artifact.stage:<12}  {artifact.digest[:12]}  {artifact.uri}")
+    paths = sorted(all_attempts(store, stage or ""), key=lambda path: path.rpartition("/")[2])
+    for artifact in read_artifacts(store, paths):
+        # No table: it would cut addresses short where the terminal is narrow.
+        typer.echo(f"{artifact.stage:<12}  {artifact.digest[:12]}  {artifact.uri}")
 
 
 @artifacts.command()
@@ -221,11 +219,33 @@ def show(uri: Uri) -> None:
 
 
 @artifacts.command()
-def verify(uri: Uri) -> None:
-    """Check every file of an artifact against its sha256."""
+def verify(
+    uri: Annotated[
+        str | None, typer.Argument(help="Only this artifact; without it, the whole store.")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Of the whole store compare names and sizes only.")
+    ] = False,
+) -> None:
+    """Check files against their sha256."""
     from infra.artifacts import read_artifact, verify_artifact
+    from infra.errors import CorruptFileError
+    from infra.stages import settings_store
+    from infra.verification import verify_store
+    from tasks.shared.errors import InputError
 
-    Console().print(f"{verify_artifact(read_artifact(uri))} files are what was written.")
+    if uri is not None:
+        if fast:
+            raise InputError("--fast is for the whole store; of one artifact every file is read.")
+        typer.echo(f"{verify_artifact(read_artifact(uri))} files are what was written.")
+        return
+    found = verify_store(settings_store(), fast=fast)
+    for problem in found.problems:
+        typer.echo(problem)
+    seen = f"{found.n_artifacts} artifacts, {found.n_files} files"
+    if found.problems:
+        raise CorruptFileError(f"{seen}: {len(found.problems)} are not what was written, as above.")
+    typer.echo(f"{seen}: {'names and sizes are' if fast else 'all are'} what was written.")
 
 
 @artifacts.command()
