@@ -18,6 +18,7 @@ from typing import Any
 
 import fsspec
 
+from infra.credentials import without_credentials
 from infra.errors import StoreError
 
 _LOST_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError")
@@ -197,7 +198,7 @@ def explain(root: str) -> Generator[None]:
 
 
 def _advice(root: str, error: Exception) -> str:
-    said = " ".join(str(error).split())
+    said = without_credentials(" ".join(str(error).split()))
     name = getattr(error, "filename", None)
     if "://" not in root and isinstance(name, str) and not Path(name).is_relative_to(root):
         root = name  # a stage met it at a file of its own
