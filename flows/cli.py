@@ -5,6 +5,7 @@ Heavy imports stay inside the commands, so that ``--help`` and errors are quick.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Generator
@@ -54,11 +55,11 @@ def run(
     """Run the whole path; stages that stand are not run again."""
     from flows.run_config import load_run_config
 
+    console = _console()
     config = load_run_config(file)
     if export is not None:
         export = export.absolute()
         _check_export(export)
-    console = _console()
     adapted = _run_flow(console, force, force_from, lambda: _adapt_flow()(config))
     if export is not None:
         _export(adapted.model, export)
@@ -78,11 +79,11 @@ def compare(
     from flows.compare_config import CompareConfig
     from flows.run_config import load_config
 
+    console = _console()
     grid = load_config(file, CompareConfig)
     if only_plan:
         _print_plan(force, force_from, lambda: _compare_flow().fn(grid))
         return
-    console = _console()
     board = _run_flow(console, force, force_from, lambda: _compare_flow()(grid))
     _print_leaderboard(console, board)
 
@@ -97,6 +98,10 @@ def plan(file: RunFile, force: Force = None, force_from: ForceFrom = None) -> No
 
 
 def _console() -> Console:
+    from infra.logs import set_up_logs
+
+    if set_up_logs():
+        return Console(quiet=True)  # its records say the same
     console = Console()
     return console if console.is_terminal else Console(width=120)  # a log has no width of its own
 
@@ -130,9 +135,19 @@ def _run_flow(
         options.check_names(stage_names())
         run_options.set(options)
         try:
-            return call()
+            result = call()
+            logging.getLogger(__name__).info("run finished", extra={"result": _addresses(result)})
+            return result
         finally:
             display.stop()
+
+
+def _addresses(result: object) -> dict[str, str]:
+    """Where the artifacts that a flow ended with are."""
+    from infra.artifacts import Artifact
+
+    fields = vars(result).values() if not isinstance(result, Artifact) else [result]
+    return {field.stage: field.uri for field in fields if isinstance(field, Artifact)}
 
 
 def _print_plan(
@@ -386,5 +401,12 @@ def _print_leaderboard(console: Console, board: Artifact) -> None:
 
 
 def _say(text: str) -> int:
-    sys.stderr.write(f"tokgraft: {' '.join(text.split())}\n")
+    from infra.credentials import without_credentials
+    from infra.logs import logs_are_json
+
+    line = without_credentials(" ".join(text.split()))
+    if logs_are_json():
+        logging.getLogger(__name__).error(line)
+    else:
+        sys.stderr.write(f"tokgraft: {line}\n")
     return 2

@@ -43,7 +43,15 @@ class Settings(BaseSettings):
     keep_checkpoints: int = Field(2, ge=1, description="Training checkpoints kept a key.")
     gc_grace_hours: float = Field(24.0, ge=0, description="gc spares everything younger.")
 
-    @field_validator("store", "ray_address")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="What a run says: lines for people, or JSON records on stderr."
+    )
+    metrics_folder: Path | None = Field(
+        None, description="Where node_exporter's textfile collector looks; none: no file."
+    )
+    pushgateway: str | None = Field(None, description="host:port of a Prometheus Pushgateway.")
+
+    @field_validator("store", "ray_address", "pushgateway")
     @classmethod
     def _without_credentials(cls, address: str | None) -> str | None:
         if address is not None and has_credentials(address):
