@@ -212,6 +212,15 @@ def mixture(
     infer(Console(), tokenizer, sample, n_merges)
 
 
+@app.command()
+def doctor() -> None:
+    """Check whether a run would work here; exit code 2 where it would not."""
+    from flows.doctor import examine
+
+    if not examine(Console()):
+        raise typer.Exit(2)
+
+
 @artifacts.command("ls")
 def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
     """List whole artifacts, the oldest first."""
