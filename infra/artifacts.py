@@ -15,6 +15,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,7 @@ from infra.settings import get_settings
 Summary = dict[str, int | float | str | bool | None]
 MANIFEST = "manifest.json"
 _POINTER = re.compile(r"current-(\d+)\.json")
+_ATTEMPT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 
 
 class Artifact(BaseModel):
@@ -132,14 +134,14 @@ def find_current(store: ObjectStore, stage: str, key: str) -> tuple[Artifact | N
     """The standing artifact of a key and its generation; (None, 0) where there is none.
 
     A pointer whose attempt lost its manifest counts as absent: the stage then runs again as the
-    next generation.
+    next generation. A whole attempt whose run was killed before it could point to it stands too.
     """
-    generations = sorted(
-        int(match[1])
-        for name in store.children(f"{stage}/{key}")
-        if (match := _POINTER.fullmatch(name))
-    )
+    names = store.children(f"{stage}/{key}")
+    generations = sorted(int(match[1]) for name in names if (match := _POINTER.fullmatch(name)))
     if not generations:
+        for name in filter(_ATTEMPT.fullmatch, reversed(names)):
+            with suppress(ArtifactNotFoundError):
+                return make_current(read_artifact(store.uri(f"{stage}/{key}/{name}")), 1), 1
         return None, 0
     pointer = read_json(store, f"{stage}/{key}/current-{generations[-1]}.json")
     try:

@@ -26,7 +26,7 @@ from infra.artifacts import (
 from infra.keys import stage_key
 from infra.object_store import ObjectStore, explain, store_at
 from infra.observation import StageWatch
-from infra.process_memory import hand_back_freed_memory
+from infra.process_memory import hand_back_freed_memory, resident_bytes
 from infra.provenance import provenance
 from infra.settings import get_settings
 
@@ -82,6 +82,7 @@ def run_call(
     """
     store = settings_store()
     name = new_attempt_name()
+    memory_before = resident_bytes()
     with _attempt_folder(store, f"{call.stage}/{call.key}/{name}") as folder:
         attempt = Attempt(call.stage, call.key, generation, name, folder, store, progress)
         started = time.time()
@@ -90,7 +91,7 @@ def run_call(
             artifact = publish(attempt, _record(call, summary, started), call.volatile)
             if watch is not None:
                 watch.n_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    hand_back_freed_memory()
+    hand_back_freed_memory(memory_before)
     if keep_equal is not None and _files(keep_equal) == _files(artifact):
         store.delete(attempt.path)
         return keep_equal

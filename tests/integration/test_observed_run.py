@@ -57,4 +57,4 @@ def test_a_stage_that_fails_is_a_record_and_a_count(tmp_path: Path, tiny_run: di
     (failed,) = [record for record in records if record["message"] == "stage failed"]
     assert (failed["stage"], failed["level"]) == ("corpus", "ERROR")
     assert records[-1]["level"] == "ERROR"
-    assert "10,000,000" in records[-1]["message"]
+    assert "budget_bytes asks for 10000000" in records[-1]["message"]
