@@ -4,6 +4,9 @@ One process imports everything once and forks for each try, so that a try takes 
 Prints one line of JSON a try: the chance, and what is wrong after going on ([] where all is well).
 """
 
+import contextlib
+import gc
+import importlib
 import json
 import os
 import shutil
@@ -23,6 +26,7 @@ from kill_points import Chances
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact, all_attempts, find_current
 from infra.object_store import store_at
+from infra.provenance import provenance
 from infra.settings import get_settings
 from infra.stages import settings_store
 from infra.verification import verify_store
@@ -78,7 +82,7 @@ def go_on(run: RunConfig) -> dict[str, Any]:
         if n > 1 and not stage.endswith("_lock")
     ]
     problems = verify_store(settings_store(), fast=False).problems
-    return {"digests": digests(), "wrong": [*again, *problems]}
+    return {"digests": digests(), "wrong": [*again, *problems], "modules": list(sys.modules)}
 
 
 def whole_attempts() -> Iterator[tuple[str, str]]:
@@ -99,6 +103,15 @@ def digests() -> list[str]:
     return sorted(found)
 
 
+def import_all(names: list[str]) -> None:
+    """Import what a child came to import, and look up versions, so that later ones need not."""
+    provenance()
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    gc.freeze()  # children then copy no page of these for the sake of a look at it
+
+
 def sweep(file: Path, place: Path, n_tries: int) -> None:
     """Try ``n_tries`` chances, evenly spread; 0 tries them all."""
     run = RunConfig.model_validate(yaml.safe_load(file.read_text()))
@@ -113,7 +126,9 @@ def sweep(file: Path, place: Path, n_tries: int) -> None:
     report_of(base, lambda: import_model(run.model, lock_model(run.model)).digest)
     shutil.copytree(base, place / "whole")
     names = report_of(place / "whole", lambda: count_chances(run))
-    expected = report_of(place / "whole", lambda: go_on(run))["digests"]
+    again = report_of(place / "whole", lambda: go_on(run))
+    expected = again["digests"]
+    import_all(again["modules"])
     step = max(1, len(names) // n_tries) if n_tries else 1
     for fatal in range(1, len(names) + 1, step):
         store = place / "tried"

@@ -15,11 +15,13 @@ QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 def sweep(folder: Path, run: dict, n_tries: int) -> list[dict]:
     """Kill the small pipeline at many chances; what came of each."""
+    documents = run["corpus"]["sources"][0]
+    documents["paths"] = [path.replace("*", "0[0-3]*") for path in documents["paths"]]
     (folder / "run.yaml").write_text(yaml.safe_dump(run))
     command = [sys.executable, str(HERE / "kill_sweep.py"), str(folder / "run.yaml"), str(folder)]
     done = subprocess.run(
         [*command, str(n_tries)],
-        env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=600, check=False,
+        env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=1500, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -33,7 +35,7 @@ def test_killed_at_a_few_chances_a_pipeline_goes_on(tmp_path: Path, tiny_run: di
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1600)
 def test_killed_at_every_chance_a_pipeline_goes_on(tmp_path: Path, tiny_run: dict):
     tried = sweep(tmp_path, tiny_run, n_tries=0)
     assert len(tried) == tried[0]["of"]
