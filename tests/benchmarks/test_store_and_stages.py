@@ -1,5 +1,6 @@
 """Seconds of store commands at 1,000 artifacts, of one stage, and of a run that is all cached."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     if request.param == "local":
         yield "local"
         return
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()

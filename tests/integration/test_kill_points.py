@@ -2,12 +2,19 @@
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from infra.artifacts import all_attempts, read_artifact
+from infra.settings import get_settings
+from infra.stages import settings_store
+from infra.verification import verify_store
 
 HERE = Path(__file__).parent
 QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -46,3 +53,51 @@ def test_killed_at_every_chance_a_pipeline_goes_on(tmp_path: Path, tiny_run: dic
                  "before write_table", "after close", "os.link corpus", "os.rename tokens",
                  "open corpus", "os.mkdir tokens"):  # fmt: skip
         assert kind in kinds, sorted(kinds)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_whole_run_killed_at_drawn_chances_ends_as_one_that_nobody_killed(
+    tmp_path: Path, tiny_run: dict, own_place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(tiny_run))
+    report = tmp_path / "chances"
+    n_chances = len(run_with_chances(file, 0, report).read_text().splitlines())
+    expected = standing()
+    assert n_chances > 300
+
+    monkeypatch.setenv("TOKGRAFT_STORE", str(own_place / "killed"))
+    get_settings.cache_clear()
+    draw, n_kills = random.Random(0), 0
+    while n_kills < 3:
+        report.unlink(missing_ok=True)
+        if run_with_chances(file, draw.randrange(1, n_chances // 2), report).exists():
+            break
+        n_kills += 1
+    assert n_kills >= 2
+    run_with_chances(file, 0, report)
+    assert standing() == expected
+    assert verify_store(settings_store(), fast=False).problems == ()
+
+
+def run_with_chances(file: Path, fatal: int, report: Path) -> Path:
+    """`tokgraft run` with chances to be killed; its report exists when it came to its end."""
+    command = [sys.executable, str(HERE / "kill_points.py"), str(fatal), str(report)]
+    done = subprocess.run(
+        [*command, "run", str(file)],
+        env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
+    return report
+
+
+def standing() -> list[tuple[str, str]]:
+    """Stage and digest of every whole attempt: a stage that finished twice stands here twice.
+
+    Locks look at their files in every run, and are left out.
+    """
+    store = settings_store()
+    found = [read_artifact(store.uri(path)) for path in all_attempts(store)]
+    looks = {artifact.stage for artifact in found if artifact.stage.endswith("_lock")}
+    return sorted((a.stage, a.digest) for a in found if a.stage not in looks)
