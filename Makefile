@@ -1,5 +1,6 @@
 # make run    the main job: a real model, German text, a report      (configs/german.yaml)
 # make test   every test that this machine can run
+# make lock   requirements.lock anew: every library's file by its sha256
 # make check  format, lint, types, import rules, and the wheel by itself
 #
 # PYTHON       interpreter for .venv (3.11 or 3.12)
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt
 
-.PHONY: run test check benchmark install dev clean
+.PHONY: run test check benchmark lock install dev clean
 
 run: install
 	$(BIN)/tokgraft run $(CONFIG)
@@ -34,6 +35,10 @@ check: dev
 	$(BIN)/pip install -qq --no-deps --target build/wheel dist/*.whl
 	cd / && PYTHONPATH="$(CURDIR)/build/wheel" "$(CURDIR)/$(BIN)/python" -P -c \
 	  "import flows.cli as c; assert 'build/wheel' in c.__file__, c.__file__; c.app(['--help'])" > /dev/null
+
+lock: install
+	$(BIN)/pip install -qq --dry-run --ignore-installed --report .stamps/report.json -c constraints.txt .
+	$(BIN)/python docker/lock_requirements.py < .stamps/report.json > requirements.lock
 
 install: .stamps/install
 dev: .stamps/dev

@@ -5,6 +5,7 @@ Heavy imports stay inside the commands, so that ``--help`` and errors are quick.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -56,11 +57,11 @@ def run(
     """Run the whole path; stages that stand are not run again."""
     from flows.run_config import load_run_config
 
+    console = _console()
     config = load_run_config(file)
     if export is not None:
         export = export.absolute()
         _check_export(export)
-    console = _console()
     adapted = _run_flow(console, force, force_from, lambda: _named(_adapt_flow(), file)(config))
     if export is not None:
         _export(adapted.model, export)
@@ -80,11 +81,11 @@ def compare(
     from flows.compare_config import CompareConfig
     from flows.run_config import load_config
 
+    console = _console()
     grid = load_config(file, CompareConfig)
     if only_plan:
         _print_plan(force, force_from, lambda: _compare_flow().fn(grid))
         return
-    console = _console()
     board = _run_flow(console, force, force_from, lambda: _named(_compare_flow(), file)(grid))
     _print_leaderboard(console, board)
 
@@ -99,6 +100,10 @@ def plan(file: RunFile, force: Force = None, force_from: ForceFrom = None) -> No
 
 
 def _console() -> Console:
+    from infra.logs import set_up_logs
+
+    if set_up_logs():
+        return Console(quiet=True)  # its records say the same
     console = Console()
     return console if console.is_terminal else Console(width=120)  # a log has no width of its own
 
@@ -137,9 +142,19 @@ def _run_flow(
         options.check_names(stage_names())
         run_options.set(options)
         try:
-            return call()
+            result = call()
+            logging.getLogger(__name__).info("run finished", extra={"result": _addresses(result)})
+            return result
         finally:
             display.stop()
+
+
+def _addresses(result: object) -> dict[str, str]:
+    """Where the artifacts that a flow ended with are."""
+    from infra.artifacts import Artifact
+
+    fields = vars(result).values() if not isinstance(result, Artifact) else [result]
+    return {field.stage: field.uri for field in fields if isinstance(field, Artifact)}
 
 
 def _print_plan(
@@ -289,19 +304,26 @@ def mixture(
     infer(Console(), tokenizer, sample, n_merges)
 
 
+@app.command()
+def doctor() -> None:
+    """Check whether a run would work here; exit code 2 where it would not."""
+    from flows.doctor import examine
+
+    if not examine(Console()):
+        raise typer.Exit(2)
+
+
 @artifacts.command("ls")
 def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
     """List whole artifacts, the oldest first."""
-    from infra.artifacts import all_attempts, read_artifact
+    from infra.artifacts import all_attempts, read_artifacts
     from infra.stages import settings_store
 
     store = settings_store()
-    console = Console(soft_wrap=True, highlight=False)
-    for path in sorted(all_attempts(store), key=lambda p: p.rpartition("/")[2]):
-        if stage is None or path.startswith(f"{stage}/"):
-            artifact = read_artifact(store.uri(path))
-            # No table: it would cut addresses short where the terminal is narrow.
-            console.print(f"{artifact.stage:<12}  {artifact.digest[:12]}  {artifact.uri}")
+    paths = sorted(all_attempts(store, stage or ""), key=lambda path: path.rpartition("/")[2])
+    for artifact in read_artifacts(store, paths):
+        # No table: it would cut addresses short where the terminal is narrow.
+        typer.echo(f"{artifact.stage:<12}  {artifact.digest[:12]}  {artifact.uri}")
 
 
 @artifacts.command()
@@ -313,11 +335,33 @@ def show(uri: Uri) -> None:
 
 
 @artifacts.command()
-def verify(uri: Uri) -> None:
-    """Check every file of an artifact against its sha256."""
+def verify(
+    uri: Annotated[
+        str | None, typer.Argument(help="Only this artifact; without it, the whole store.")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Of the whole store compare names and sizes only.")
+    ] = False,
+) -> None:
+    """Check files against their sha256."""
     from infra.artifacts import read_artifact, verify_artifact
+    from infra.errors import CorruptFileError
+    from infra.stages import settings_store
+    from infra.verification import verify_store
+    from tasks.shared.errors import InputError
 
-    Console().print(f"{verify_artifact(read_artifact(uri))} files are what was written.")
+    if uri is not None:
+        if fast:
+            raise InputError("--fast is for the whole store; of one artifact every file is read.")
+        typer.echo(f"{verify_artifact(read_artifact(uri))} files are what was written.")
+        return
+    found = verify_store(settings_store(), fast=fast)
+    for problem in found.problems:
+        typer.echo(problem)
+    seen = f"{found.n_artifacts} artifacts, {found.n_files} files"
+    if found.problems:
+        raise CorruptFileError(f"{seen}: {len(found.problems)} are not what was written, as above.")
+    typer.echo(f"{seen}: {'names and sizes are' if fast else 'all are'} what was written.")
 
 
 @artifacts.command()
@@ -458,7 +502,14 @@ def _print_leaderboard(console: Console, board: Artifact) -> None:
 
 
 def _say(text: str) -> int:
-    sys.stderr.write(f"tokgraft: {' '.join(text.split())}\n")
+    from infra.credentials import without_credentials
+    from infra.logs import logs_are_json
+
+    line = without_credentials(" ".join(text.split()))
+    if logs_are_json():
+        logging.getLogger(__name__).error(line)
+    else:
+        sys.stderr.write(f"tokgraft: {line}\n")
     return 2
 
 

@@ -40,7 +40,7 @@ def prefect_server() -> Generator[None]:
     if os.environ.get("PREFECT_API_URL"):
         yield
         return
-    home = _home()
+    home = embedded_home()
     reach_directly()
     os.environ.setdefault("PREFECT_HOME", str(home))
     server, port = _answering_server(home / "server.log")
@@ -55,7 +55,12 @@ def prefect_server() -> Generator[None]:
             end(server, _END_SECONDS)
 
 
-def _home() -> Path:
+def embedded_home() -> Path:
+    """Folder of the embedded server's records, made if need be.
+
+    Raises:
+        EmbeddedServerError: it cannot be written.
+    """
     home = get_settings().data_folder / "prefect"
     try:
         home.mkdir(parents=True, exist_ok=True)

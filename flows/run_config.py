@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from infra.credentials import without_credentials
 from tasks.corpus.config import CorpusConfig
 from tasks.embedding.config import EmbeddingConfig
 from tasks.evaluation.config import EvaluationConfig, ReportConfig
@@ -215,5 +216,5 @@ def describe_problems(error: ValidationError) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = without_credentials(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.credentials import without_credentials
 from infra.errors import InfraError
 
 _URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>\w+)$")
@@ -94,7 +95,7 @@ class PrivateApt:
                 name, version, _ = match["file"].rsplit("_", 2)
                 version = version.replace("%3a", ":")
                 size = int(match["size"])
-                uri = _without_credentials(match["uri"])
+                uri = without_credentials(match["uri"])
                 package = AvailablePackage(name, version, match["sha256"], size, uri)
                 found[name] = package
         if missing := sorted(set(packages) - set(found)):
@@ -168,15 +169,10 @@ def _configuration(folder: Path, languages: Sequence[str]) -> str:
     )
 
 
-def _without_credentials(uri: str) -> str:
-    """An address is stored and shown; a password from sources.list must not be."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
-
-
 def _last_line(result: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
     return (
-        _without_credentials(lines[-1].rstrip("."))
+        without_credentials(lines[-1].rstrip("."))
         if lines
         else f"it ended with code {result.returncode}"
     )

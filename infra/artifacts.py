@@ -14,7 +14,8 @@ import json
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -22,15 +23,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.errors import ArtifactNotFoundError, CorruptFileError
+from infra.errors import ArtifactNotFoundError, CorruptFileError, StoreError
 from infra.keys import canonical_json, content_digest, file_sha256
 from infra.object_store import ObjectStore, store_at
-from infra.records import damaged_record, read_json
+from infra.records import damaged_record, parse_record, read_json
 from infra.settings import get_settings
 
 Summary = dict[str, int | float | str | bool | None]
 MANIFEST = "manifest.json"
 _POINTER = re.compile(r"current-(\d+)\.json")
+_ATTEMPT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 
 
 class Artifact(BaseModel):
@@ -132,14 +134,14 @@ def find_current(store: ObjectStore, stage: str, key: str) -> tuple[Artifact | N
     """The standing artifact of a key and its generation; (None, 0) where there is none.
 
     A pointer whose attempt lost its manifest counts as absent: the stage then runs again as the
-    next generation.
+    next generation. A whole attempt whose run was killed before it could point to it stands too.
     """
-    generations = sorted(
-        int(match[1])
-        for name in store.children(f"{stage}/{key}")
-        if (match := _POINTER.fullmatch(name))
-    )
+    names = store.children(f"{stage}/{key}")
+    generations = sorted(int(match[1]) for name in names if (match := _POINTER.fullmatch(name)))
     if not generations:
+        for name in filter(_ATTEMPT.fullmatch, reversed(names)):
+            with suppress(ArtifactNotFoundError):
+                return make_current(read_artifact(store.uri(f"{stage}/{key}/{name}")), 1), 1
         return None, 0
     pointer = read_json(store, f"{stage}/{key}/current-{generations[-1]}.json")
     try:
@@ -154,6 +156,15 @@ def read_artifact(uri: str) -> Artifact:
     store = store_at(get_settings().store_root)
     path = store.relative(uri)
     return _artifact(store, path, _manifest_at(store, path))
+
+
+def read_artifacts(store: ObjectStore, paths: Sequence[str]) -> list[Artifact]:
+    """The artifacts at many paths of the store, in that order."""
+    texts = store.read_all([f"{path}/{MANIFEST}" for path in paths])
+    return [
+        _artifact(store, path, parse_manifest(store, path, text))
+        for path, text in zip(paths, texts, strict=True)
+    ]
 
 
 def read_manifest(artifact: Artifact) -> dict[str, Any]:
@@ -229,9 +240,9 @@ def store_of(artifact: Artifact) -> ObjectStore:
     return store
 
 
-def all_attempts(store: ObjectStore) -> Iterator[str]:
-    """Paths of all whole attempts."""
-    for file in store.files():
+def all_attempts(store: ObjectStore, stage: str = "") -> Iterator[str]:
+    """Paths of all whole attempts, or of those of one stage."""
+    for file in store.files(stage):
         parts = PurePosixPath(file.path).parts
         if len(parts) == 4 and parts[3] == MANIFEST:
             yield "/".join(parts[:3])
@@ -265,14 +276,39 @@ def _not_as_written(
 
 
 def _manifest_at(store: ObjectStore, path: str) -> dict[str, Any]:
-    if not store.exists(f"{path}/{MANIFEST}"):
+    try:
+        text = store.read(f"{path}/{MANIFEST}")
+    except StoreError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise ArtifactNotFoundError(
             f"no artifact at {store.uri(path)} (it has no {MANIFEST}); "
             "`tokgraft artifacts ls` lists what the store holds."
-        )
-    manifest = read_json(store, f"{path}/{MANIFEST}")
-    hashes = {f["path"]: f["sha256"] for f in manifest["files"] if not f["volatile"]}
-    if content_digest(hashes) != manifest["digest"]:
+        ) from error
+    return parse_manifest(store, path, text)
+
+
+def parse_manifest(store: ObjectStore, path: str, text: bytes) -> dict[str, Any]:
+    """The manifest of the attempt at ``path`` from what was read there.
+
+    Raises:
+        CorruptFileError: it cannot be that attempt's, or names files outside of it.
+    """
+    manifest = parse_record(store, f"{path}/{MANIFEST}", text)
+    try:
+        place = f"{manifest['stage']}/{manifest['key']}/{manifest['attempt']}"
+        names = [file["path"] for file in manifest["files"]]
+        hashes = {f["path"]: f["sha256"] for f in manifest["files"] if not f["volatile"]}
+        digest = manifest["digest"]
+    except (KeyError, TypeError) as error:
+        why = f"it lacks or mistypes {error}"
+        raise damaged_record(store, f"{path}/{MANIFEST}", why) from error
+    if place != path:
+        raise damaged_record(store, f"{path}/{MANIFEST}", f"it says that it is {place}")
+    # Such a name would be read, or written when it is fetched, outside the artifact.
+    if outside := [n for n in names if n.startswith("/") or ".." in PurePosixPath(n).parts]:
+        raise damaged_record(store, f"{path}/{MANIFEST}", f"{outside[0]!r} leaves the artifact")
+    if content_digest(hashes) != digest:
         raise damaged_record(store, f"{path}/{MANIFEST}", "its digest is not that of its files")
     return manifest
 

@@ -5,7 +5,7 @@ import json
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from infra.settings import get_settings
 
 TRANSLATION = "Translation-"
 """Names of description files begin so; no package's name does."""
+MAX_MEMBER_BYTES = 256 << 20
+"""Of one file of a package, held in memory whole; a page of documentation has far fewer."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +82,40 @@ def fetch_again(name: str, version: str, sha256: str) -> Path:
     return kept
 
 
-def members(package: Path, name: str) -> Iterator[tuple[str, bytes]]:
+def members(
+    package: Path, name: str, wanted: Callable[[str], bool] = lambda path: True
+) -> Iterator[tuple[str, bytes]]:
     """Yield (path inside the package, content) of its regular files; links are left out.
 
+    Nothing is written to disk, so that no path inside the package matters.
+
+    Args:
+        package: local file.
+        name: for messages.
+        wanted: whether to read a path; others are passed over.
+
     Raises:
-        CorruptFileError: the file is no whole Debian package.
+        CorruptFileError: the file is no whole Debian package, or a wanted file is too large.
     """
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 for entry in archive:
-                    if entry.isreg() and (file := archive.extractfile(entry)) is not None:
-                        yield entry.name.removeprefix("./"), file.read()
+                    path = entry.name.removeprefix("./")
+                    if not entry.isreg() or not wanted(path):
+                        continue
+                    if entry.size > MAX_MEMBER_BYTES:
+                        raise tarfile.TarError(
+                            f"{path} says that it has {entry.size:,} bytes, and at most "
+                            f"{MAX_MEMBER_BYTES:,} are read"
+                        )
+                    if (file := archive.extractfile(entry)) is not None:
+                        yield path, file.read()
         except tarfile.TarError as error:
             raise CorruptFileError(
                 f"{name} ({package}) cannot be unpacked ({error}); delete the file, it is "
-                "downloaded again."
+                "downloaded again, or leave the package out."
             ) from error
 
 

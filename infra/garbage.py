@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from infra.artifacts import MANIFEST
 from infra.object_store import ObjectStore, StoredFile
-from infra.records import read_json
+from infra.records import read_json_of_all
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,25 @@ def _why(path: str, files: list[StoredFile], finished: set[tuple[str, ...]]) -> 
 def _reachable(
     store: ObjectStore, folders: dict[str, list[StoredFile]], pointers: list[str]
 ) -> set[str]:
-    waiting = [
-        f"{pointer.rpartition('/')[0]}/{read_json(store, pointer)['attempt']}"
-        for pointer in pointers
-    ]
+    attempts = read_json_of_all(store, pointers)
+    waiting = {
+        f"{pointer.rpartition('/')[0]}/{record['attempt']}"
+        for pointer, record in zip(pointers, attempts, strict=True)
+    }
     kept: set[str] = set()
     while waiting:
-        path = waiting.pop()
-        if path in kept or path not in folders:
-            continue
-        kept.add(path)
-        waiting.extend(_inputs(store, path))
+        kept |= waiting & folders.keys()
+        manifests = [
+            f"{path}/{MANIFEST}"
+            for path in sorted(waiting)
+            if any(file.path == f"{path}/{MANIFEST}" for file in folders.get(path, ()))
+        ]
+        found = read_json_of_all(store, manifests)
+        waiting = {path for manifest in found for path in _inputs(store, manifest)} - kept
     return kept
 
 
-def _inputs(store: ObjectStore, path: str) -> Iterator[str]:
-    if not store.exists(f"{path}/{MANIFEST}"):
-        return
-    for artifact in read_json(store, f"{path}/{MANIFEST}")["inputs"]:
+def _inputs(store: ObjectStore, manifest: dict[str, Any]) -> Iterator[str]:
+    for artifact in manifest["inputs"]:
         if artifact["uri"].startswith(f"{store.root}/"):
             yield store.relative(artifact["uri"])

@@ -76,7 +76,9 @@ def _knock(address: str) -> None:
 def _code_for_cluster() -> dict[str, Any]:
     """A checkout travels with the driver; an installed wheel must be installed on every node."""
     folder = Path(__file__).resolve().parents[1]
-    settings = {k: v for k, v in os.environ.items() if k.startswith("TOKGRAFT_")}
+    # Ray shows these in its dashboard and writes them to its logs: what is no setting stays here.
+    names = {f"TOKGRAFT_{name.upper()}" for name in Settings.model_fields}
+    settings = {name: os.environ[name] for name in names & os.environ.keys()}
     environment: dict[str, Any] = {"env_vars": settings}
     if (folder / "pyproject.toml").exists():
         environment["py_modules"] = [str(folder / name) for name in ("tasks", "infra")]

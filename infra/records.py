@@ -1,6 +1,7 @@
 """Small JSON records of the store: pointers and manifests."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from infra.errors import CorruptFileError
@@ -13,8 +14,27 @@ def read_json(store: ObjectStore, path: str) -> dict[str, Any]:
     Raises:
         CorruptFileError: it is no JSON object.
     """
+    return parse_record(store, path, store.read(path))
+
+
+def read_json_of_all(store: ObjectStore, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Read many records, in the order of ``paths``.
+
+    Raises:
+        CorruptFileError: one is no JSON object.
+    """
+    texts = store.read_all(paths)
+    return [parse_record(store, path, text) for path, text in zip(paths, texts, strict=True)]
+
+
+def parse_record(store: ObjectStore, path: str, text: bytes) -> dict[str, Any]:
+    """A record from what was read at ``path``.
+
+    Raises:
+        CorruptFileError: it is no JSON object.
+    """
     try:
-        record: Any = json.loads(store.read(path))
+        record: Any = json.loads(text)
     except ValueError as error:
         raise damaged_record(store, path, str(error)) from error
     if not isinstance(record, dict):

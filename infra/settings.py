@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from infra.credentials import REMEDY, has_credentials
 from infra.errors import InfraError
 
 
 class Settings(BaseSettings):
     """Place and hardware of this machine."""
 
-    model_config = SettingsConfigDict(env_prefix="TOKGRAFT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TOKGRAFT_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     data_folder: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("tokgraft"),
@@ -42,6 +45,21 @@ class Settings(BaseSettings):
     max_worker_failures: int = Field(2, ge=0, description="Restarts of lost training workers.")
     keep_checkpoints: int = Field(2, ge=1, description="Training checkpoints kept a key.")
     gc_grace_hours: float = Field(24.0, ge=0, description="gc spares everything younger.")
+
+    log_format: Literal["text", "json"] = Field(
+        "text", description="What a run says: lines for people, or JSON records on stderr."
+    )
+    metrics_folder: Path | None = Field(
+        None, description="Where node_exporter's textfile collector looks; none: no file."
+    )
+    pushgateway: str | None = Field(None, description="host:port of a Prometheus Pushgateway.")
+
+    @field_validator("store", "ray_address", "pushgateway")
+    @classmethod
+    def _without_credentials(cls, address: str | None) -> str | None:
+        if address is not None and has_credentials(address):
+            raise ValueError(f"the address carries a user, a password or a signature; {REMEDY}")
+        return address
 
     @property
     def store_root(self) -> str:

@@ -25,7 +25,8 @@ from infra.artifacts import (
 )
 from infra.keys import stage_key
 from infra.object_store import ObjectStore, explain, store_at
-from infra.process_memory import hand_back_freed_memory
+from infra.observation import StageWatch
+from infra.process_memory import hand_back_freed_memory, resident_bytes
 from infra.provenance import provenance
 from infra.settings import get_settings
 
@@ -66,6 +67,7 @@ def run_call(
     progress: Progress,
     *,
     keep_equal: Artifact | None = None,
+    watch: StageWatch | None = None,
 ) -> Artifact:
     """Run the body in a new attempt and publish what it wrote.
 
@@ -76,16 +78,20 @@ def run_call(
         progress: hears how far the body is.
         keep_equal: return this artifact instead of a new one when every file is the same,
             volatile ones included: where a lock's files lie may change while they do not.
+        watch: hears how much was published.
     """
     store = settings_store()
     name = new_attempt_name()
+    memory_before = resident_bytes()
     with _attempt_folder(store, f"{call.stage}/{call.key}/{name}") as folder:
         attempt = Attempt(call.stage, call.key, generation, name, folder, store, progress)
         started = time.time()
         with explain(store.root):
             summary = body(attempt)
             artifact = publish(attempt, _record(call, summary, started), call.volatile)
-    hand_back_freed_memory()
+            if watch is not None:
+                watch.n_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    hand_back_freed_memory(memory_before)
     if keep_equal is not None and _files(keep_equal) == _files(artifact):
         store.delete(attempt.path)
         return keep_equal

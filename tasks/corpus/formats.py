@@ -36,6 +36,9 @@ _CONVERTERS: dict[str, Callable[[str], str]] = {
     "man": page_text,
 }
 
+MAX_DOCUMENT_BYTES = 1 << 30
+"""Unpacked: a .gz file of a megabyte can hold more than the memory."""
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -79,16 +82,17 @@ def documents_in(
         language: of APT's descriptions.
 
     Raises:
-        UnreadableFileError: broken gzip, or a JSON line without the field.
+        UnreadableFileError: broken gzip, a JSON line without the field, or a document too large.
     """
     try:
         content = uncompressed(name, file)
         if format == "jsonl":
-            for number, line in enumerate(content, start=1):
+            lines = iter(lambda: _read(name, content.readline), b"")
+            for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _json_document(f"{name}, line {number}", line, text_field)
             return
-        data = content.read()
+        data = _read(name, content.read)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UnreadableFileError(
             f"{name} is no whole gzip file ({error}); write it again or leave it out."
@@ -102,6 +106,16 @@ def documents_in(
         yield from fortunes(text)
     else:
         yield tidy(_CONVERTERS[format](text) if format in _CONVERTERS else text)
+
+
+def _read(name: str, read: Callable[[int], bytes]) -> bytes:
+    data = read(MAX_DOCUMENT_BYTES + 1)
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise UnreadableFileError(
+            f"{name} holds one document of more than {MAX_DOCUMENT_BYTES:,} bytes (unpacked); cut "
+            "it into documents, or leave it out."
+        )
+    return data
 
 
 def decoded(data: bytes) -> str | None:

@@ -104,11 +104,14 @@ def _package_documents(
     source: DebianPackages, item: Item, *, is_english: bool
 ) -> Iterator[str | Rejected]:
     language = "en" if is_english else source.language
-    for path, data in members(item.path, item.name):
+
+    def format_of_path(path: str) -> str | None:
         if not is_wanted(path, source.paths, source.exclude):
-            continue
-        format = source.format or documentation_format(path, language, item.name)
-        if format is not None:
+            return None
+        return source.format or documentation_format(path, language, item.name)
+
+    for path, data in members(item.path, item.name, lambda path: format_of_path(path) is not None):
+        if (format := format_of_path(path)) is not None:
             yield from documents_in(f"{item.name}: {path}", format, io.BytesIO(data))
 
 

@@ -17,6 +17,7 @@ _SENSE = re.compile(r"^\s*\d+\.\s+")
 # A note ("see: ...", "Synonym: ...") or a headword of its own, which has its pronunciation.
 _OTHER_LINE = re.compile(r"^\s*\w+:|/[^/]+/")
 _SPLIT = re.compile(r"[,;]")
+_MAX_UNPACKED_BYTES = 1 << 30
 
 
 class DictionaryError(InputError):
@@ -87,7 +88,13 @@ def _definitions(path: Path) -> bytes:
     packed, plain = path.with_suffix(".dict.dz"), path.with_suffix(".dict")
     if packed.is_file():
         with gzip.open(packed) as file:
-            return file.read()
+            definitions = file.read(_MAX_UNPACKED_BYTES + 1)
+        if len(definitions) > _MAX_UNPACKED_BYTES:
+            raise DictionaryError(
+                f"{packed} unpacks to more than {_MAX_UNPACKED_BYTES:,} bytes, which no dictionary "
+                "has; fetch it again."
+            )
+        return definitions
     if plain.is_file():
         return plain.read_bytes()
     raise DictionaryError(

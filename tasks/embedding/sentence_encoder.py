@@ -40,12 +40,18 @@ class SentenceEncoder:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         try:
-            local = {"local_files_only": True, "trust_remote_code": False}
             self.tokenizer = cast(
-                PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, **local)
+                PreTrainedTokenizerBase,
+                AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                ),
             )
             model = AutoModel.from_pretrained(
-                folder, use_safetensors=True, dtype=torch.float32, **local
+                folder,
+                use_safetensors=True,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
             )
         except (OSError, ValueError) as error:
             said = str(error).partition("\n")[0]

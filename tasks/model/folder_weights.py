@@ -44,7 +44,9 @@ def model_class_of(folder: Path) -> type[PreTrainedModel]:
 
 def names_of_parameters(folder: Path) -> list[tuple[str, ...]]:
     """All names of each parameter of the model; a tied one has several."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     with torch.device("meta"):
         model = model_class_of(folder)(config)
     model.tie_weights()

@@ -65,7 +65,9 @@ def check_job(job: TrainingJob, world_size: int) -> int:
     """Find what would fail on the workers before any is started; returns the number of steps."""
     per_step = job.config.global_batch_tokens // job.config.sequence_length
     samples_of(0, per_step, 0, world_size)
-    config = AutoConfig.from_pretrained(open_artifact(job.model), local_files_only=True)
+    config = AutoConfig.from_pretrained(
+        open_artifact(job.model), local_files_only=True, trust_remote_code=False
+    )
     check_sequence_length(config, job.config.sequence_length)
     return plan_phases(job.config, _packed_corpus(job))[-1].end_step
 

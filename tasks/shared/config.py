@@ -3,7 +3,9 @@
 from pathlib import PurePath
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from infra.credentials import REMEDY, has_credentials
 
 
 class _Place:
@@ -24,7 +26,20 @@ class StageConfig(BaseModel):
     never enter a key.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    @model_validator(mode="after")
+    def _addresses_without_credentials(self) -> "StageConfig":
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str) and has_credentials(text):
+                    raise ValueError(
+                        f"the address in {name} carries a user, a password or a signature; {REMEDY}"
+                    )
+        return self
 
 
 def key_view(value: Any, *, keep_places: bool = False) -> Any:

@@ -22,6 +22,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed
 
 from infra.artifacts import Artifact, Attempt, Summary
+from infra.observation import FlowRun, StageWatch, watched_stage
 from infra.stages import StageCall, run_call
 from tasks.shared.config import key_view
 from tasks.shared.run_options import PlannedStage, Refresh, RunOptions, run_options
@@ -73,7 +74,7 @@ class Stage(Generic[Inputs]):
         if options.plan_only and not always:
             return _planned(options, call, None if forced else standing, forced)
         if standing is not None and not forced and not always:
-            artifact = _through_prefect(call, options, lambda _: standing, cached=True)
+            artifact = _through_prefect(call, options, lambda _, __: standing, cached=True)
         else:
             artifact = self._run(call, args, standing, generation, options)
         if options.plan_only:
@@ -90,13 +91,14 @@ class Stage(Generic[Inputs]):
         generation: int,
         options: RunOptions,
     ) -> Artifact:
-        def work(progress: Callable[[float, float, str], None]) -> Artifact:
+        def work(progress: Callable[[float, float, str], None], watch: StageWatch) -> Artifact:
             return run_call(
                 call,
                 generation + 1,
                 lambda attempt: self._body(attempt, *args),
                 progress,
                 keep_equal=standing if self._refresh is not None else None,
+                watch=watch,
             )
 
         return _through_prefect(call, options, work, cached=False)
@@ -133,29 +135,31 @@ def _planned(
 def _through_prefect(
     call: StageCall,
     options: RunOptions,
-    work: Callable[[Callable[[float, float, str], None]], Artifact],
+    work: Callable[[Callable[[float, float, str], None], StageWatch], Artifact],
     *,
     cached: bool,
 ) -> Artifact:
     """Run ``work`` as a Prefect task run when a flow is running, else plainly."""
     label = f"{call.stage} {call.key[:8]}"
     options.display.started(call.stage, call.key, cached=cached)
-    in_flow = FlowRunContext.get() is not None
+    run = _flow_run()
+    in_flow = run is not None
     report = _Reporter(call.stage, options, in_flow=in_flow)
 
     def shown() -> Any:
         if not in_flow:
-            return Completed(data=work(report))
+            return Completed(data=work(report, watch))
         log = get_run_logger()
         log.info("%s stands already" if cached else "%s begins", label)
-        artifact = work(report)
+        artifact = work(report, watch)
         report.finish()
         log.info("%s is %s", label, artifact.uri)
         _show(artifact, label)
         return Completed(name="Cached", data=artifact) if cached else Completed(data=artifact)
 
     started = time.monotonic()
-    artifact = _execute(label, shown, return_state=True).result() if in_flow else shown().data
+    with watched_stage(run, call.stage, call.key, cached=cached) as watch:
+        artifact = _execute(label, shown, return_state=True).result() if in_flow else shown().data
     options.display.finished(call.stage, artifact, time.monotonic() - started, cached=cached)
     return artifact
 
@@ -170,6 +174,13 @@ def _show(artifact: Artifact, label: str) -> None:
         description=f"{label}: {artifact.digest[:16]}",
     )
     create_link_artifact(artifact.uri, link_text=artifact.uri, key=f"{key}-artifact")
+
+
+def _flow_run() -> FlowRun | None:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    return FlowRun(context.flow.name if context.flow else "flow", str(context.flow_run.id))
 
 
 @task(name="stage", task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)

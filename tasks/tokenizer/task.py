@@ -252,7 +252,9 @@ def _shape(model: Path) -> ModelShape | None:
 
     from tasks.shared.model_shape import ModelShapeError, model_shape
 
-    config = AutoConfig.from_pretrained(model, local_files_only=True).get_text_config()
+    config = AutoConfig.from_pretrained(
+        model, local_files_only=True, trust_remote_code=False
+    ).get_text_config()
     try:
         return model_shape(config.to_dict(), tied=bool(config.tie_word_embeddings))
     except ModelShapeError:

@@ -22,6 +22,7 @@ from infra.object_store import ObjectStore
 from infra.parquet import read_table, write_table
 from infra.settings import get_settings
 from infra.stages import StageCall, run_call, settings_store
+from infra.verification import verify_store
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,20 @@ def test_verify_looks_into_the_bucket_and_not_at_a_cached_copy(bucket):
     store.write(f"{store.relative(artifact.uri)}/rows-00000.parquet", b"damaged")
     with pytest.raises(CorruptFileError, match=r"rows-00000\.parquet is not what was written"):
         verify_artifact(artifact)
+
+
+def test_a_whole_bucket_is_checked(bucket):
+    first = run_call(StageCall("numbers", 1, 0, ()), 1, body, silent)
+    artifact = run_call(StageCall("numbers", 1, 1, (first,)), 1, body, silent)
+    store = settings_store()
+    for fast in (True, False):
+        found = verify_store(store, fast=fast)
+        assert (found.n_artifacts, found.n_files, found.problems) == (2, 2, ())
+    assert find_garbage(store, grace_hours=0) == []
+    store.write(f"{store.relative(artifact.uri)}/rows-00000.parquet", b"damaged")
+    for fast, said in ((True, "has 7 bytes"), (False, "is not what was written")):
+        assert said in " ".join(verify_store(store, fast=fast).problems)
+    assert store.read_all([]) == []
 
 
 def test_an_object_written_anew_within_a_second_is_hashed_anew(bucket):

@@ -105,6 +105,17 @@ def test_an_attempt_without_manifest_does_not_exist():
         read_artifact(artifact.uri)
 
 
+def test_a_whole_attempt_that_nothing_points_to_stands():
+    artifact = run_call(call(), 1, write("hello"), silent)
+    store = settings_store()
+    store.delete(f"numbers/{key_of(artifact)}/current-1.json")
+    half = store.local_path(f"numbers/{key_of(artifact)}/99991231T235959-00000000")
+    half.mkdir()
+    (half / "x").write_text("half")
+    assert find_current(store, "numbers", call().key) == (artifact, 1)
+    assert store.exists(f"numbers/{key_of(artifact)}/current-1.json")
+
+
 def test_a_body_that_fails_leaves_nothing_behind():
     def body(attempt):
         (attempt.folder / "half.txt").write_text("half")

@@ -1,0 +1,103 @@
+"""Killed at any write and between any two stages, a run goes on and ends the same."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.artifacts import all_attempts, read_artifact
+from infra.settings import get_settings
+from infra.stages import settings_store
+from infra.verification import verify_store
+
+HERE = Path(__file__).parent
+QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def sweep(folder: Path, run: dict, n_tries: int) -> list[dict]:
+    """Kill the small pipeline at many chances; what came of each."""
+    documents = run["corpus"]["sources"][0]
+    documents["paths"] = [path.replace("*", "0[0-3]*") for path in documents["paths"]]
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    command = [sys.executable, str(HERE / "kill_sweep.py"), str(folder / "run.yaml"), str(folder)]
+    done = subprocess.run(
+        [*command, str(n_tries)],
+        env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=1500, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_a_few_chances_a_pipeline_goes_on(tmp_path: Path, tiny_run: dict):
+    tried = sweep(tmp_path, tiny_run, n_tries=6)
+    assert len(tried) >= 6
+    assert [line for line in tried if line["wrong"]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1600)
+def test_killed_at_every_chance_a_pipeline_goes_on(tmp_path: Path, tiny_run: dict):
+    tried = sweep(tmp_path, tiny_run, n_tries=0)
+    assert len(tried) == tried[0]["of"]
+    assert [line for line in tried if line["wrong"]] == []
+    # What the chances are, so that the sweep cannot come to miss a kind of them unseen.
+    kinds = {" ".join(line["name"].split()[:2]).split("/")[0] for line in tried}
+    for kind in ("before write", "after create", "before run_call", "after __call__",
+                 "before write_table", "after close", "os.link corpus", "os.rename tokens",
+                 "open corpus", "os.mkdir tokens"):  # fmt: skip
+        assert kind in kinds, sorted(kinds)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_whole_run_killed_at_drawn_chances_ends_as_one_that_nobody_killed(
+    tmp_path: Path, tiny_run: dict, own_place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(tiny_run))
+    report = tmp_path / "chances"
+    n_chances = len(run_with_chances(file, 0, report).read_text().splitlines())
+    expected = standing()
+    assert n_chances > 300
+
+    monkeypatch.setenv("TOKGRAFT_STORE", str(own_place / "killed"))
+    get_settings.cache_clear()
+    draw, n_kills = random.Random(0), 0
+    while n_kills < 3:
+        report.unlink(missing_ok=True)
+        if run_with_chances(file, draw.randrange(1, n_chances // 2), report).exists():
+            break
+        n_kills += 1
+    assert n_kills >= 2
+    run_with_chances(file, 0, report)
+    assert standing() == expected
+    assert verify_store(settings_store(), fast=False).problems == ()
+
+
+def run_with_chances(file: Path, fatal: int, report: Path) -> Path:
+    """`tokgraft run` with chances to be killed; its report exists when it came to its end."""
+    command = [sys.executable, str(HERE / "kill_points.py"), str(fatal), str(report)]
+    done = subprocess.run(
+        [*command, "run", str(file)],
+        env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
+    return report
+
+
+def standing() -> list[tuple[str, str]]:
+    """Stage and digest of every whole attempt: a stage that finished twice stands here twice.
+
+    Locks look at their files in every run, and are left out.
+    """
+    store = settings_store()
+    found = [read_artifact(store.uri(path)) for path in all_attempts(store)]
+    looks = {artifact.stage for artifact in found if artifact.stage.endswith("_lock")}
+    return sorted((a.stage, a.digest) for a in found if a.stage not in looks)
