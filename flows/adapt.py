@@ -36,7 +36,7 @@ def adapt(run: RunConfig) -> Adapted:
     tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
     rows = new_rows(run, source, corpus, tokenizer, tokens)
     initial = assemble_model(run.export, source, tokenizer, rows)
-    trained = continue_pretraining(run.pretraining, initial, tokens)
+    trained = train(run.pretraining, initial, tokens, rows)
     model = export_model(run.export, initial, trained, rows)
 
     arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial, model)]
@@ -66,6 +66,14 @@ def new_rows(
     if (files := run.embedding.initialiser.outside_files) is not None:
         others.append(lock_embedding_files(files))
     return initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus, *others)
+
+
+def train(
+    training: PretrainingConfig, initial: Artifact, tokens: Artifact, rows: Artifact
+) -> Artifact:
+    """Continue pretraining; a prior on new rows asks where they come from."""
+    prior = [] if training.prior_regulariser is None else [rows]
+    return continue_pretraining(training, initial, tokens, *prior)
 
 
 def train_control(

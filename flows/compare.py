@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from prefect import flow
 
-from flows.adapt import new_rows, new_tokenizer, train_control
+from flows.adapt import new_rows, new_tokenizer, train, train_control
 from flows.compare_config import Cell, CompareConfig
 from flows.prefect_report import show_leaderboard_in_prefect
 from infra.artifacts import Artifact, open_artifact
@@ -17,7 +17,7 @@ from tasks.evaluation.task import measure_model, write_leaderboard
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.flops import equal_flops
-from tasks.pretraining.task import continue_pretraining, tokenize_corpus
+from tasks.pretraining.task import tokenize_corpus
 from tasks.shared.model_shape import model_shape
 from tasks.shared.run_options import PlannedStage, run_options
 
@@ -71,7 +71,7 @@ def _try_tokenizer(
         measures.add(untrained, measure_model(grid.evaluation, initial, corpus))
         if grid.pretraining is None:
             continue
-        trained = continue_pretraining(cell.run.pretraining, initial, tokens)
+        trained = train(cell.run.pretraining, initial, tokens, rows)
         model = export_model(grid.export, initial, trained, rows)
         measures.add(
             cell.contestant(is_trained=True), measure_model(grid.evaluation, model, corpus)

@@ -50,7 +50,8 @@ class ControlConfig(StageConfig):
             )
             for phase in main.phases
         )
-        return main.model_copy(update={"phases": phases})
+        # The source model has no new rows that a prior could hold.
+        return main.model_copy(update={"phases": phases, "prior_regulariser": None})
 
 
 class RunConfig(StageConfig):

@@ -58,8 +58,10 @@ def make_from_donor(
         TooFewAnchorsError: donor and source share too few.
     """
     needed = known.plan.needed
+    if not len(needed):
+        return MadeRows.nothing(known.rows)
     found_K = donor.match[needed] >= 0
-    if len(needed) and not found_K.any():
+    if not found_K.any():
         check_donor_covers(found_K, donor.name)
     shared = np.flatnonzero(known.plan.are("copied") & (donor.match >= 0))
     ids = known.plan.match[shared]

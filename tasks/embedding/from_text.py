@@ -63,6 +63,8 @@ def make_from_text(method: FromText, known: Known, texts: Texts) -> MadeRows:
     """
     plan, source, target = known.plan, known.source, known.target
     tokens_K = plan.needed.astype(np.int64)
+    if not len(tokens_K):
+        return MadeRows.nothing(known.rows)
     match method:
         case Focus():
             documents = texts.new_ids(method.max_bytes, method.seed)

@@ -36,6 +36,12 @@ class MadeRows:
     """Numbers for the stage's summary."""
 
     @classmethod
+    def nothing(cls, source: SourceRows) -> "MadeRows":
+        """For a vocabulary in which no token needs rows: a reordered or a pruned one."""
+        none_KD = np.zeros((0, source.input.shape[1]), np.float32)
+        return cls(none_KD, None, None, np.zeros(0, bool))
+
+    @classmethod
     def from_weights(
         cls,
         source: SourceRows,

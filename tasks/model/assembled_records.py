@@ -4,15 +4,17 @@ import shutil
 from pathlib import Path
 
 from tasks.model.model_folder import read_record
+from tasks.model.new_rows import RowsMismatchError
 from tasks.model.token_ids import updated_config, with_new_ids
 from tasks.model.tokenizer_files import SHIPPED_TOKENIZER_FILES, write_json
+from tasks.shared.model_rows import find_row_names
 from tasks.shared.vocabulary import Vocabulary, match_ids, read_vocabulary
 
 GENERATION_FILE = "generation_config.json"
 
 
 def write_assembled_records(
-    model: Path, tokenizer: Path, target: Path, n_rows: int, *, tied: bool
+    model: Path, tokenizer: Path, target: Path, n_rows: int, *, tied: bool, was_tied: bool
 ) -> None:
     """Write config, generation config and tokenizer files of the assembled model.
 
@@ -22,6 +24,10 @@ def write_assembled_records(
         target: where to.
         n_rows: rows of the new embedding, padding included.
         tied: whether the head is the input embedding.
+        was_tied: whether it is in the source.
+
+    Raises:
+        RowsMismatchError: the head is untied, and the architecture cannot part it from the input.
     """
     new: Vocabulary = read_vocabulary(tokenizer)
     # Turned round: here each OLD id asks for its counterpart among the new ones.
@@ -31,8 +37,13 @@ def write_assembled_records(
         return new_ids[old] if 0 <= old < len(new_ids) else -1
 
     config = read_record(model / "config.json")
-    config = updated_config(config, new.roles, new_id, n_rows, tied=tied)
+    config = updated_config(config, new.roles, new_id, n_rows, tied=tied, was_tied=was_tied)
     write_json(target / "config.json", config)
+    if was_tied and not tied and find_row_names(target).tied:
+        raise RowsMismatchError(
+            f"{config['architectures'][0]} ties its head to the input rows whatever config.json "
+            "says, so that head rows of their own have no place; give the initialiser head: same."
+        )
     if (model / GENERATION_FILE).is_file():
         generation = read_record(model / GENERATION_FILE)
         generation = with_new_ids(generation, new.roles, new_id, GENERATION_FILE)

@@ -114,8 +114,10 @@ def _import_folder(
     from tasks.model.folder_weights import model_class_of, named_weights, names_of_parameters
     from tasks.model.model_folder import card_licence, copy_records
     from tasks.model.origin import Origin, short_name
+    from tasks.shared.model_rows import find_row_names
 
     copy_records(staged, attempt.folder)
+    find_row_names(staged)  # refuses what no tokenizer can be given to, before any weight is read
     architecture = model_class_of(staged).__name__
     stored, parameters = TensorFolder(staged), names_of_parameters(staged)
     weights = named_weights(staged, stored.names(), stored.get, parameters)
@@ -188,7 +190,7 @@ def assemble_model(
     check_rows(rows, n_tokens, weights.shape(names.input)[1], names)
     n_rows, tied = n_tokens + -n_tokens % multiple, rows.head_rows is None
     # Small, and the only part that can refuse a tokenizer: before the weights.
-    write_assembled_records(model, tokens, attempt.folder, n_rows, tied=tied)
+    write_assembled_records(model, tokens, attempt.folder, n_rows, tied=tied, was_tied=names.tied)
     stream = with_new_rows(parameters, weights.get, names, rows, multiple)
     _write_weights(attempt, stream, len(parameters), config.max_shard_bytes)
     write_origin(attempt.folder, read_origin(model), tokenizer=tokenizer.digest)

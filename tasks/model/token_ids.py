@@ -28,8 +28,12 @@ def updated_config(
     n_rows: int,
     *,
     tied: bool,
+    was_tied: bool,
 ) -> dict[str, Any]:
     """config.json of the model with the new tokenizer.
+
+    Where the head stays as it was, ``tie_word_embeddings`` keeps the value it has: T5 ties its
+    head whatever it says, and takes it for whether to scale the decoder's output.
 
     Args:
         config: the source's record.
@@ -37,15 +41,20 @@ def updated_config(
         new_id: id in the new tokenizer of an id of the old one; -1 where there is none.
         n_rows: rows of the new embedding, padding included.
         tied: whether the head is the input embedding.
+        was_tied: whether it is in the source.
 
     Raises:
         UnmappedTokenError: a token that the config names is not in the new tokenizer.
     """
+
+    def tie(record: Mapping[str, Any]) -> Any:
+        return record.get("tie_word_embeddings", tied) if tied == was_tied else tied
+
     changed = with_new_ids(config, roles, new_id, "config.json")
-    changed["tie_word_embeddings"] = tied
+    changed["tie_word_embeddings"] = tie(config)
     if isinstance(text := config.get("text_config"), dict):
         changed["text_config"] = with_new_ids(text, roles, new_id, "config.json, text_config")
-        changed["text_config"] |= {"vocab_size": n_rows, "tie_word_embeddings": tied}
+        changed["text_config"] |= {"vocab_size": n_rows, "tie_word_embeddings": tie(text)}
     if "vocab_size" in config or not isinstance(text, dict):
         changed["vocab_size"] = n_rows
     return changed

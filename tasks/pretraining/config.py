@@ -70,6 +70,19 @@ class FullPhase(PhaseBase):
 Phase = Annotated[EmbeddingsPhase | FullPhase, Field(discriminator="trainable")]
 
 
+class PriorRegulariser(StageConfig):
+    """A pull of new tokens' input and head rows towards those that the embedding stage gave."""
+
+    strength: float = Field(
+        gt=0, description="Times the mean squared distance of a row, in nats a target."
+    )
+    rows: Literal["tools", "new"] = Field(
+        default="tools",
+        description="tools: rows that started from what a tool is for; new: all that the source "
+        "model has no token for.",
+    )
+
+
 class PretrainingConfig(StageConfig):
     """Continued pretraining on the token shards, phase after phase."""
 
@@ -99,6 +112,9 @@ class PretrainingConfig(StageConfig):
     )
     clip_norm: float = Field(
         default=1.0, gt=0, description="Largest global norm of a step's gradient."
+    )
+    prior_regulariser: PriorRegulariser | None = Field(
+        default=None, description="Null lets rows go where the text takes them."
     )
     compute_dtype: Literal["auto", "bfloat16", "float32"] = Field(
         default="auto",

@@ -25,3 +25,7 @@ class DivergedError(InputError):
 
 class TokensMismatchError(InputError):
     """Token shards and model do not belong together."""
+
+
+class NoRowsToPullError(InputError):
+    """A prior is asked for and no row has one."""

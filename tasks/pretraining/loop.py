@@ -16,6 +16,7 @@ from tasks.pretraining.errors import DivergedError
 from tasks.pretraining.optimizer import set_rates
 from tasks.pretraining.packing import PackedCorpus
 from tasks.pretraining.plan import PhasePlan, micro_batches, samples_of
+from tasks.pretraining.row_prior import RowPrior
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Replica:
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One optimizer step; ``tokens`` and ``bytes`` count from the start of the run."""
+    """One optimizer step; ``tokens`` and ``bytes`` count from the start of the run.
+
+    ``loss`` is that of the text alone. ``prior_penalty`` comes on top of it, None without a prior.
+    """
 
     step: int
     phase: int
@@ -44,6 +48,7 @@ class StepMetrics:
     lr_head: float | None
     lr_body: float | None
     grad_norm: float
+    prior_penalty: float | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def train_phase(
     hooks: Hooks,
     *,
     first_step: int,
+    prior: RowPrior | None = None,
 ) -> None:
     """Train from ``first_step`` to the end of the phase.
 
@@ -77,6 +83,7 @@ def train_phase(
         replica: this worker.
         hooks: what to call.
         first_step: number of steps of the run that are done.
+        prior: pulls some rows towards where they started.
 
     Raises:
         DivergedError: loss or gradient norm is not finite; weights are then as before the step.
@@ -87,6 +94,7 @@ def train_phase(
         began = time.perf_counter()
         rates = set_rates(optimizer, plan, step)
         nats = _accumulate(module, corpus, config, replica, step, per_step)
+        penalty = None if prior is None else prior.add_gradient()
         norm = _clip(parameters, config.clip_norm)
         _check_finite(step, nats, norm)
         optimizer.step()
@@ -104,6 +112,7 @@ def train_phase(
             lr_head=rates.get("head"),
             lr_body=rates.get("body"),
             grad_norm=norm,
+            prior_penalty=penalty,
         )
         hooks.on_step(metrics, time.perf_counter() - began)
         if (step + 1) % config.checkpoint_every_steps == 0 and step + 1 < plan.end_step:

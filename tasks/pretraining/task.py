@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TOKENS_VERSION = 1
 """Raise when the shards would change for the same config and inputs."""
-PRETRAINING_VERSION = 1
+PRETRAINING_VERSION = 2
 """Raise when the trained weights would change for the same config and inputs."""
 
 _SHARD_BYTES = 4 << 30
@@ -91,9 +91,15 @@ def _tokenize_shard(shard: tuple[str, str, int, str]) -> tuple[np.ndarray, int, 
 
 @stage(name="pretraining", version=PRETRAINING_VERSION, volatile=("timings.parquet",))
 def continue_pretraining(
-    attempt: Attempt, config: PretrainingConfig, model: Artifact, tokens: Artifact
+    attempt: Attempt,
+    config: PretrainingConfig,
+    model: Artifact,
+    tokens: Artifact,
+    *embedding: Artifact,
 ) -> Summary:
     """Train the model on the token shards; write the trained parameters and every step's metrics.
+
+    ``embedding`` is where the rows of a new tokenizer come from; only a prior on them reads it.
 
     ``weights-*.safetensors`` holds the parameters that some phase trained, in float32 under the
     model's own names, a tied head once; all others are those of ``model``.
@@ -103,7 +109,7 @@ def continue_pretraining(
 
     job = TrainingJob(
         config=config, model=model, tokens=tokens, store_root=attempt.store.root,
-        checkpoints_path=attempt.checkpoints_path,
+        checkpoints_path=attempt.checkpoints_path, embedding=embedding[0] if embedding else None,
     )  # fmt: skip
     settings = get_settings()
     n_steps = check_job(job, settings.world_size)

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedModel
 
 from infra.artifacts import Artifact, open_artifact
 from infra.checkpoints import Checkpoint, Checkpoints
@@ -22,11 +23,13 @@ from infra.ray_cluster import WorkerPlace
 from infra.settings import get_settings
 from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.distribution import distribute
+from tasks.pretraining.errors import NoRowsToPullError
 from tasks.pretraining.loop import Hooks, Replica, StepMetrics, train_phase
 from tasks.pretraining.loss import CausalLoss, check_loss, check_sequence_length
 from tasks.pretraining.optimizer import make_optimizer, roles_of_parameters, trained_names
 from tasks.pretraining.packing import PackedCorpus
 from tasks.pretraining.plan import PhasePlan, plan_phases, samples_of
+from tasks.pretraining.row_prior import PulledRows, RowPrior, pulled_ids
 from tasks.pretraining.token_shards import to_documents
 from tasks.pretraining.training_state import (
     HISTORY,
@@ -51,6 +54,8 @@ class TrainingJob(BaseModel):
     config: PretrainingConfig
     model: Artifact
     tokens: Artifact
+    embedding: Artifact | None = None
+    """Where the rows come from, for a prior that is theirs."""
     store_root: str
     checkpoints_path: str
 
@@ -69,6 +74,7 @@ def check_job(job: TrainingJob, world_size: int) -> int:
         open_artifact(job.model), local_files_only=True, trust_remote_code=False
     )
     check_sequence_length(config, job.config.sequence_length)
+    _pulled_ids(job)
     return plan_phases(job.config, _packed_corpus(job))[-1].end_step
 
 
@@ -84,6 +90,22 @@ def train(job: TrainingJob, place: WorkerPlace) -> None:
         if not left:
             return
         _train_phase(job, place, corpus, plans, left[0], checkpoints, newest)
+
+
+def _pulled_ids(job: TrainingJob) -> torch.Tensor | None:
+    """Tokens whose rows the prior pulls; None without one."""
+    prior = job.config.prior_regulariser
+    if prior is None:
+        return None
+    if job.embedding is None:
+        raise NoRowsToPullError(
+            "prior_regulariser needs the rows that the embedding stage made, and this model has "
+            "its own tokenizer; leave it out."
+        )
+    folder = open_artifact(job.embedding, "lineage.parquet")
+    lineage = read_table(folder / "lineage.parquet", ["id", "part", "method"])
+    rows = lineage.filter(pc.equal(lineage["part"], "input"))
+    return pulled_ids(rows["id"].to_pylist(), rows["method"].to_pylist(), prior.rows)
 
 
 def _packed_corpus(job: TrainingJob) -> PackedCorpus:
@@ -116,7 +138,7 @@ def _train_phase(
         run.module, run.optimizer, corpus, plan, job.config,
         Replica(place.rank, place.world_size, run.device, micro_samples, run.compute_dtype),
         Hooks(on_step=run.on_step, save=partial(run.save, finished=False)),
-        first_step=first_step,
+        first_step=first_step, prior=run.prior,
     )  # fmt: skip
     run.save(plan.end_step, finished=True)
 
@@ -159,6 +181,7 @@ class _Run:
         loss = CausalLoss(model)
         if start is None:
             check_loss(loss)
+        starts = self._starts(model)
         model.to(self.device).train()  # pyright: ignore[reportArgumentType]
         random: dict[str, torch.Tensor] = {}
         step = start.step if start else 0
@@ -181,6 +204,7 @@ class _Run:
                 random = {n: reader.read(n) for n in start.names(f"random/{place.rank}/")}
                 history = {n: reader.read(n) for n in start.names(HISTORY)}
                 self._history = History.from_tensors(history)
+        self.prior = self._prior(loss, starts)
         restore_random_state(random, place.rank, self.device, job.config.seed)
         self._loss = loss
         return step
@@ -215,6 +239,26 @@ class _Run:
 
     def _optimizer(self, loss: CausalLoss, roles: dict[str, str]) -> torch.optim.AdamW:
         return make_optimizer(self._parameters(loss), roles, self._plan, self._job.config)
+
+    def _starts(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+        """The pulled rows of the model as it came, whatever a checkpoint makes of it."""
+        ids = _pulled_ids(self._job)
+        if ids is None:
+            return {}
+        roles = roles_of_parameters(model)
+        return {
+            name: parameter.detach()[ids].to(self.device, copy=True)
+            for name, parameter in model.named_parameters()
+            if roles[name] in ("input_rows", "head") and parameter.ndim == 2
+        }
+
+    def _prior(self, loss: CausalLoss, starts: dict[str, torch.Tensor]) -> RowPrior | None:
+        prior, ids = self._job.config.prior_regulariser, _pulled_ids(self._job)
+        if prior is None or ids is None:
+            return None
+        parameters, ids = self._parameters(loss), ids.to(self.device)
+        pulled = [PulledRows(parameters[name], ids, start) for name, start in starts.items()]
+        return RowPrior(prior.strength, pulled)
 
     def _parameters(self, loss: CausalLoss) -> dict[str, torch.nn.Parameter]:
         return dict(loss.model.named_parameters())

@@ -38,7 +38,8 @@ def find_row_names(folder: Path) -> RowNames:
     """Read ``config.json`` in ``folder`` and name the tensors that have one row a token.
 
     Raises:
-        RowNamesError: transformers does not know the class, or it has no embedding or no head.
+        RowNamesError: transformers does not know the class, it has no embedding or no head, or
+            it keeps values of tokens in yet another place.
     """
     import torch
     import transformers
@@ -63,6 +64,7 @@ def find_row_names(folder: Path) -> RowNames:
             f"{architectures[0]} has no {'input embedding' if embedding is None else 'output head'}"
             "; a tokenizer can only be given to a model with both. Use its ...ForCausalLM class."
         )
+    _refuse_values_elsewhere(model, architectures[0], embedding.weight.shape[0])
     # Of parameters that are one, the first name is the one a checkpoint holds.
     stored = {id(parameter): name for name, parameter in model.named_parameters()}
     modules = {id(module): name for name, module in model.named_modules()}
@@ -74,3 +76,15 @@ def find_row_names(folder: Path) -> RowNames:
         head_bias=None if bias is None else stored[id(bias)],
         tied=tied,
     )
+
+
+def _refuse_values_elsewhere(model: nn.Module, architecture: str, n_rows: int) -> None:
+    """BART and its kin keep a bias of their logits in a buffer, which belongs to old tokens."""
+    stored = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in stored and buffer.shape[-1:] == (n_rows,) and buffer.numel() == n_rows:
+            raise RowNamesError(
+                f"{architecture} keeps {name}, a value for each old token beside its head, and "
+                "such models cannot be given another tokenizer yet; use a decoder-only model, or "
+                "T5 among encoder-decoders."
+            )

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from tasks.embedding.constant_direction import NoConstantDirectionError
 from tasks.embedding.prefix_prior import CountsError
 from tasks.embedding.task import initialise_embeddings
 from tasks.model.config import ExportConfig, ModelConfig
+from tasks.model.new_rows import RowsMismatchError
 from tasks.model.task import assemble_model, import_model, lock_model
 from tasks.shared.extra_tokens import ExtraTokens, ToolToken, write_extra_tokens
 from tasks.shared.vocabulary import UncoverableTokenError
@@ -278,22 +279,37 @@ ARCHITECTURES = {
     "untied with bias": ("PhiForCausalLM", {}),
     "tied with bias": ("BertForMaskedLM", {}),
 }
+ENCODER_DECODER = ("T5ForConditionalGeneration", {"num_layers": 1, "d_ff": 8, "d_kv": 16})
 
 
-def small_model(folder: Path, tokenizer_of: Path, architecture: str) -> Path:
-    """A random model of some class with the tiny model's tokenizer, its bias not zero."""
-    name, choices = ARCHITECTURES[architecture]
+def small_model(
+    folder: Path,
+    tokenizer_of: Path,
+    architecture: str,
+    *,
+    dtype: str = "float32",
+    more_rows: int = 0,
+) -> Path:
+    """A random model of some class with the tiny model's tokenizer, its bias not zero.
+
+    ``more_rows`` belong to no token.
+    """
+    name, choices = ARCHITECTURES.get(architecture, ENCODER_DECODER)
     model_class = getattr(transformers, name)
     n_tokens = Tokenizer.from_file(str(tokenizer_of / "tokenizer.json")).get_vocab_size()
     shape = {"hidden_size": 32, "intermediate_size": 8, "num_hidden_layers": 1}
-    shape |= {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": n_tokens}
+    shape |= {
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "vocab_size": n_tokens + more_rows,
+    }
     torch.manual_seed(0)
     config = model_class.config_class(**shape, **choices, bos_token_id=1, eos_token_id=2)
     model = model_class(config)
     head = model.get_output_embeddings()
     if head.bias is not None:
         torch.nn.init.normal_(head.bias)
-    model.save_pretrained(folder)
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer_of / file, folder)
     return folder
@@ -310,9 +326,7 @@ def test_whole_model_loads_and_only_its_rows_changed(
 ):
     folder = small_model(tmp_path / "model", tiny_model_folder, architecture)
     inputs = Inputs(folder, extended(folder, small_corpus_texts), small_corpus_texts)
-    source = {"kind": "directory", "path": str(folder)}
-    config = ModelConfig.model_validate({"source": source})
-    inputs.model = import_model(config, lock_model(config))
+    inputs.model = imported(folder)
     method = MergeTree(head=head) if head == "same" else Normal(head=head)
     embedding = inputs.initialise(
         EmbeddingConfig(initialiser=method, prefix_prior=COMPOSED.prefix_prior)
@@ -339,6 +353,20 @@ def test_whole_model_loads_and_only_its_rows_changed(
     if head != "prefix_prior":
         torch.testing.assert_close(after[..., :n_old], before, atol=1e-5, rtol=1e-5)
     assert int(after.argmax(dim=-1).max()) < inputs.n_tokens
+
+
+def imported(folder: Path) -> Artifact:
+    config = ModelConfig.model_validate({"source": {"kind": "directory", "path": str(folder)}})
+    return import_model(config, lock_model(config))
+
+
+def assembled(inputs: Inputs, embedding: Artifact, multiple: int = 1) -> Path:
+    export = ExportConfig(pad_rows_to_multiple_of=multiple)
+    return open_artifact(assemble_model(export, inputs.model, inputs.tokenizer, embedding))
+
+
+def stored(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
 
 
 VECTORS = TokenVectors(dimensions=8, epochs=1, min_count=1, max_ngram_bytes=0, n_buckets=10)
@@ -385,34 +413,41 @@ def test_initialisers_that_read_text_leave_old_rows_and_explain_new_ones(
     assert torch.equal(rows_of(again)[0]["input_rows"], rows["input_rows"])
 
 
-@pytest.mark.parametrize("architecture", ["tied", "untied"])
 @pytest.mark.parametrize(
-    "method",
-    [Omp(k=8), Omp(k=8, normalised=True), Interpolation(k=4), LeastSquares()],
-    ids=["omp", "omp_normalised", "interpolation", "least_squares"],
+    ("method", "of_donor", "of_base"),
+    [
+        *((Omp(k=8), *tying) for tying in product(["tied", "untied"], repeat=2)),
+        (Omp(k=8, normalised=True), "tied", "tied"),
+        (Interpolation(k=4), "untied", "tied"),
+        (LeastSquares(), "tied", "untied"),
+    ],
+    ids=lambda value: getattr(value, "method", value),
 )
 def test_a_donor_with_the_new_tokenizer_lends_its_geometry(
-    method: Omp, architecture: str, tiny_model_folder: Path, small_corpus_texts: list[str],
-    tmp_path: Path,
+    method: Omp, of_donor: str, of_base: str, tiny_model_folder: Path,
+    small_corpus_texts: list[str], tmp_path: Path,
 ):  # fmt: skip
     tokenizer = extended(tiny_model_folder, small_corpus_texts)
     donor_files = tmp_path / "tokenizer"
     donor_files.mkdir()
     tokenizer.save(str(donor_files / "tokenizer.json"))
     shutil.copy(tiny_model_folder / "tokenizer_config.json", donor_files)
-    donor_folder = small_model(tmp_path / "donor", donor_files, architecture)
-    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts)
+    donor_folder = small_model(tmp_path / "donor", donor_files, of_donor, more_rows=4)
+    base_folder = small_model(tmp_path / "base", tiny_model_folder, of_base)
+    inputs = Inputs(base_folder, tokenizer, small_corpus_texts)
     donor = artifact_of("model", lambda p: shutil.copytree(donor_folder, p, dirs_exist_ok=True))
     artifact = initialise_embeddings(
         EmbeddingConfig(initialiser=method),
         *(inputs.model, inputs.tokenizer, inputs.tokens, inputs.corpus, donor),
     )
     rows, _ = rows_of(artifact)
-    old = old_rows(tiny_model_folder)["model.embed_tokens.weight"]
-    made = rows["input_rows"][len(old) :]
-    assert torch.equal(rows["input_rows"][: len(old)], old)
-    assert made.isfinite().all()
-    assert made.norm(dim=1).min() > 0
+    names = {"input_rows": "model.embed_tokens.weight", "head_rows": "lm_head.weight"}
+    assert set(rows) == set(names if of_base == "untied" else ["input_rows"])
+    for part, made in rows.items():
+        old = stored(base_folder)[names[part]]
+        assert torch.equal(made[: len(old)], old)
+        assert made.isfinite().all()
+        assert made.norm(dim=1).min() > 0
     lineage = read_table(open_artifact(artifact) / "lineage.parquet").to_pylist()
     assert {row["method"] for row in lineage if row["id"] >= len(old)} == {method.method}
 
@@ -428,3 +463,102 @@ def test_a_donor_without_the_new_tokens_is_refused(
             EmbeddingConfig(initialiser=Omp(k=8)),
             *(inputs.model, inputs.tokenizer, inputs.tokens, inputs.corpus, inputs.model),
         )
+
+
+SAME_HEAD = [
+    MeanOfPieces(), MergeTree(), Composed(head="same"), Align(), Focus(), TokAlign(),
+    TokenDistillation(head="same"), Omp(), Interpolation(), LeastSquares(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "tied"),
+    [*((method, True) for method in SAME_HEAD), (MeanOfPieces(), False), (Omp(), False)],
+    ids=lambda value: getattr(value, "method", value),
+)
+def test_the_same_tokenizer_gives_the_same_model(
+    method: Omp, tied: bool, tiny_model_folder: Path, tiny_untied_model_folder: Path
+):
+    """Methods with text or a donor need neither: their defaults ask for more than there is."""
+    folder = tiny_model_folder if tied else tiny_untied_model_folder
+    inputs = Inputs(folder, Tokenizer.from_file(str(folder / "tokenizer.json")), ["the file"])
+    inputs.model = imported(folder)
+    donor = [inputs.model] if method.needs_donor else []
+    embedding = initialise_embeddings(
+        EmbeddingConfig(initialiser=method),
+        *(inputs.model, inputs.tokenizer, inputs.tokens, inputs.corpus, *donor),
+    )
+    found, old = stored(assembled(inputs, embedding)), stored(folder)
+    assert found.keys() == old.keys()
+    assert ("lm_head.weight" in found) is not tied
+    for name, values in old.items():
+        assert torch.equal(found[name], values), name
+
+
+@pytest.mark.parametrize(
+    ("method", "architecture", "dtype"),
+    [
+        (MeanOfPieces(), "untied with bias", "bfloat16"),
+        (MeanOfPieces(), "tied with bias", "float16"),
+        (Omp(k=8), "untied", "bfloat16"),
+        (Align(), "tied", "float16"),
+        (TokenDistillation(n_steps=1, head="first_piece"), "tied", "bfloat16"),
+    ],
+    ids=lambda value: getattr(value, "method", value),
+)
+def test_all_old_tensors_keep_their_dtype_and_bits(
+    dtype: str, method: Omp, architecture: str, tiny_model_folder: Path,
+    small_corpus_texts: list[str], tmp_path: Path,
+):  # fmt: skip
+    """A model in half precision with rows of no token before and after."""
+    folder = small_model(tmp_path / "m", tiny_model_folder, architecture, dtype=dtype, more_rows=9)
+    inputs = Inputs(folder, extended(folder, small_corpus_texts), small_corpus_texts)
+    inputs.model = imported(folder)
+    n_old = inputs.n_tokens - 60
+    donor = []
+    if method.needs_donor:
+        files = open_artifact(inputs.tokenizer)
+        donor = [imported(small_model(tmp_path / "donor", files, "tied", dtype=dtype))]
+    embedding = initialise_embeddings(
+        EmbeddingConfig(initialiser=method, fallback=("mean_of_pieces", "error")),
+        *(inputs.model, inputs.tokenizer, inputs.tokens, inputs.corpus, *donor),
+    )
+    found, old = stored(assembled(inputs, embedding, multiple=64)), stored(folder)
+    n_rows = inputs.n_tokens + -inputs.n_tokens % 64
+    untied_here = {"lm_head.weight"} if method.head == "first_piece" else set()
+    assert found.keys() - old.keys() == untied_here
+    for name, values in found.items():
+        assert values.dtype == getattr(torch, dtype), name
+        before = old.get(name, old["model.embed_tokens.weight"] if name in untied_here else None)
+        assert before is not None
+        if len(before) == n_old + 9:
+            assert len(values) == n_rows
+            assert values.isfinite().all()
+            assert torch.equal(values[:n_old], before[:n_old]), name
+        else:
+            assert torch.equal(values, before), name
+
+
+def test_an_encoder_decoder_gets_rows_and_keeps_its_scale(
+    tiny_model_folder: Path, small_corpus_texts: list[str], tmp_path: Path
+):
+    """T5 1.1 says that it is not tied, is tied all the same, and does not scale its states."""
+    folder = small_model(tmp_path / "t5", tiny_model_folder, "encoder-decoder")
+    record = json.loads((folder / "config.json").read_text()) | {"decoder_start_token_id": 0}
+    record["tie_word_embeddings"] = False
+    record.pop("scale_decoder_outputs", None)
+    (folder / "config.json").write_text(json.dumps(record))
+    inputs = Inputs(folder, extended(folder, small_corpus_texts), small_corpus_texts)
+    inputs.model = imported(folder)
+    model_class = transformers.T5ForConditionalGeneration
+    old = model_class.from_pretrained(folder).eval()
+    new = model_class.from_pretrained(assembled(inputs, inputs.initialise(MEAN), 64)).eval()
+    n_old, ids = old.config.vocab_size, torch.tensor([[5, 17, 40]])
+    with torch.inference_mode():
+        before, after = (m(input_ids=ids, decoder_input_ids=ids).logits for m in (old, new))
+    assert new.config.vocab_size % 64 == 0
+    torch.testing.assert_close(after[..., :n_old], before, atol=1e-5, rtol=1e-5)
+
+    untied = inputs.initialise(EmbeddingConfig(initialiser=MeanOfPieces(head="untied")))
+    with pytest.raises(RowsMismatchError, match=r"T5ForConditionalGeneration ties .*head: same"):
+        assembled(inputs, untied)

@@ -1,9 +1,11 @@
 """Initialisers from the source model alone, each by itself."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tasks.embedding.mean import mean_rows
 from tasks.embedding.mean_of_pieces import piece_weights
@@ -11,6 +13,11 @@ from tasks.embedding.merge_tree import NoNewMergesError, merge_tree_weights
 from tasks.embedding.normal import multivariate_normal_rows, normal_rows
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.row_weights import RowWeights, spread
+
+FROZEN = Path(__file__).parent.parent / "data" / "embedding" / "mergekit.safetensors"
+NOT_ASCII = [319, 336, 359, 385, 399]
+"""New tokens with the bytes of "ü". mergekit looks their spelling in the byte alphabet up as if it
+were text, and so takes the pieces of two other characters."""
 
 
 def int32(values: list) -> np.ndarray:
@@ -148,3 +155,24 @@ def test_weights_are_taken_and_spread():
     assert table.lengths.tolist() == [1, 2, 0, 0, 1]
     assert table.of(1) == ([1, 2], [0.5, 0.5])
     assert table.of(0) == table.of(4) == ([0], [1.0])
+
+
+@pytest.fixture(scope="module")
+def frozen() -> dict[str, np.ndarray]:
+    return load_file(FROZEN)
+
+
+def test_mean_agrees_with_mergekit(frozen: dict[str, np.ndarray]):
+    peer_KD = frozen["mean_input"]
+    made_KD = mean_rows(frozen["source_input"], len(peer_KD))
+    np.testing.assert_allclose(made_KD, peer_KD, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["input", "head"])
+def test_mean_of_pieces_agrees_with_mergekit(frozen: dict[str, np.ndarray], part: str):
+    pieces = Pieces(frozen["pieces"], frozen["piece_offsets"])
+    source_VD, peer_KD = frozen[f"source_{part}"], frozen[f"subword_mean_{part}"]
+    weights, _ = piece_weights(pieces, "uniform", np.ones(len(source_VD), np.int64))
+    differs_K = np.abs(weights.rows(source_VD) - peer_KD).max(axis=1) > 1e-6
+    assert frozen["needed_new"][differs_K].tolist() == NOT_ASCII
+    assert len(peer_KD) == 119

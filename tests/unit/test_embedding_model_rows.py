@@ -79,6 +79,13 @@ def test_model_without_a_head_is_refused(tmp_path: Path):
         find_row_names(saved(tmp_path, "BertModel"))
 
 
+def test_values_of_tokens_in_another_place_are_refused(tmp_path: Path):
+    shape = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "pad_token_id": 0}
+    folder = saved(tmp_path, "BartForConditionalGeneration", **shape)
+    with pytest.raises(RowNamesError, match=r"BartFor.* keeps final_logits_bias"):
+        find_row_names(folder)
+
+
 def test_unknown_class_is_refused(tmp_path: Path):
     saved(tmp_path, "BertModel")
     text = (tmp_path / "config.json").read_text().replace("BertModel", "NoSuchModel")

@@ -50,7 +50,7 @@ def test_lists_of_old_ids_are_refused() -> None:
 
 def test_config_gets_rows_and_tying() -> None:
     record = {"vocab_size": 5, "hidden_size": 8, "eos_token_id": 2}
-    found = updated_config(record, {"eos": 11}, new_id, 16, tied=False)
+    found = updated_config(record, {"eos": 11}, new_id, 16, tied=False, was_tied=True)
     assert found == {
         "vocab_size": 16,
         "hidden_size": 8,
@@ -61,10 +61,17 @@ def test_config_gets_rows_and_tying() -> None:
 
 def test_nested_text_config_is_changed_too() -> None:
     record = {"text_config": {"vocab_size": 5, "eos_token_id": 2}}
-    found = updated_config(record, {"eos": 11}, new_id, 16, tied=True)
+    found = updated_config(record, {"eos": 11}, new_id, 16, tied=True, was_tied=False)
     assert found["text_config"] == {
         "vocab_size": 16,
         "eos_token_id": 11,
         "tie_word_embeddings": True,
     }
     assert "vocab_size" not in found
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_what_config_says_of_tying_stays_where_nothing_changes(said: bool) -> None:
+    record = {"vocab_size": 5, "tie_word_embeddings": said}
+    found = updated_config(record, {}, new_id, 16, tied=True, was_tied=True)
+    assert found["tie_word_embeddings"] is said

@@ -24,11 +24,13 @@ from tasks.pretraining.config import (
     EmbeddingsPhase,
     FullPhase,
     PretrainingConfig,
+    PriorRegulariser,
     TokensConfig,
 )
 from tasks.pretraining.errors import (
     BatchSizeError,
     BudgetError,
+    NoRowsToPullError,
     SequenceLengthError,
     TokensMismatchError,
 )
@@ -154,6 +156,47 @@ def test_stopped_in_either_phase_it_ends_with_the_same_bits(model, tokens, step:
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True)
 
 
+def lineage_of(methods: dict[int, str], n_tokens: int) -> Artifact:
+    """An embedding stage's account of its rows, copied but for some."""
+    ids = [*range(n_tokens)] * 2
+    columns = {
+        "id": ids,
+        "part": ["input"] * n_tokens + ["head"] * n_tokens,
+        "method": [methods.get(i, "copied") for i in ids[:n_tokens]] + ["prefix_prior"] * n_tokens,
+    }
+    return artifact_of(
+        "embedding", lambda folder: write_table(folder / "lineage.parquet", pa.table(columns))
+    )
+
+
+@pytest.mark.parametrize("step", [3, 7])
+def test_a_resumed_prior_pulls_to_where_the_rows_started(model, tokens, step: int):
+    embedding = lineage_of({40: "composed", 41: "tool_text"}, 500)
+    config = config_of(prior_regulariser=PriorRegulariser(strength=10.0, rows="new"))
+    whole = job_of(config, model, tokens).model_copy(update={"embedding": embedding})
+    stopped = whole.model_copy(update={"checkpoints_path": "pretraining/other/checkpoints/1"})
+    assert check_job(whole, 1) == 10
+    train_here(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train_here(stopped, stop_after=step)
+    train_here(stopped)
+    expected, found = state_of(whole), state_of(stopped)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True)
+    penalties = expected[f"{HISTORY}prior_penalty"]
+    assert penalties[0] == 0
+    assert (penalties[1:] > 0).all()
+
+
+def test_a_prior_without_rows_of_its_own_is_refused(model, tokens):
+    config = config_of(prior_regulariser=PriorRegulariser(strength=1.0, rows="tools"))
+    job = job_of(config, model, tokens)
+    with pytest.raises(NoRowsToPullError, match="has its own tokenizer"):
+        check_job(job, 1)
+    with pytest.raises(NoRowsToPullError, match="none of 500 tokens has one"):
+        check_job(job.model_copy(update={"embedding": lineage_of({}, 500)}), 1)
+
+
 def test_the_door_writes_what_was_trained(model, tokens, tiny_model_folder: Path):
     config = config_of()
     job = job_of(config, model, tokens)
@@ -168,7 +211,7 @@ def test_the_door_writes_what_was_trained(model, tokens, tiny_model_folder: Path
     assert metrics["step"] == list(range(1, 11))
     assert metrics["phase"] == [1] * 4 + [2] * 6
     assert metrics["tokens"] == [64 * step for step in range(1, 11)]
-    assert metrics["lr_head"] == [None] * 10  # tied
+    assert metrics["lr_head"] == metrics["prior_penalty"] == [None] * 10  # tied, no prior
     assert metrics["lr_body"][:4] == [None] * 4
     assert trained.summary["bytes"] == metrics["bytes"][-1]
     assert read_table(folder / "timings.parquet").column_names == [

@@ -1,0 +1,369 @@
+"""Rows by methods that read text or a donor: what test_embedding_rows.py asks of the others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from tasks.embedding.config import EmbeddingConfig
+from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
+from tasks.embedding.config_text import Align, Focus, TokAlign, TokenDistillation, TokenVectors
+from tasks.embedding.constant_direction import ConstantDirection
+from tasks.embedding.description import describe
+from tasks.embedding.from_donor import Donor, make_from_donor
+from tasks.embedding.from_text import FromText, make_from_text
+from tasks.embedding.head_rule import head_prior
+from tasks.embedding.initialise import Choices, initialise
+from tasks.embedding.known import Known
+from tasks.embedding.lineage import lineage_tables
+from tasks.embedding.made_rows import MadeRows
+from tasks.embedding.row_plan import plan_rows
+from tasks.embedding.rows import NewRows, SourceRows
+from tasks.shared.vocabulary import Vocabulary
+
+WIDTH, DONOR_WIDTH = 6, 9
+UNIT = np.eye(WIDTH)[-1]
+"""Hidden states of these tests have 1 here, so this is an exact constant direction."""
+BYTES = [bytes([i]) for i in range(256)]
+EOS, A, B, C = 0, 1 + ord("a"), 1 + ord("b"), 1 + ord("c")
+AB, BC, ABC = 257, 258, 259
+
+
+def vocabulary(tokens: list[bytes | str], merges: Sequence[tuple[int, ...]]) -> Vocabulary:
+    """A str is a special token; ``<eos>`` has the role eos."""
+    special = {t: i for i, t in enumerate(tokens) if isinstance(t, str)}
+    return Vocabulary(
+        tuple(t if isinstance(t, bytes) else None for t in tokens),
+        tuple(t.decode("latin1") if isinstance(t, bytes) else t for t in tokens),
+        special,
+        {"eos": special["<eos>"]},
+        tuple((left, right, made) for left, right, made in merges),
+    )
+
+
+MERGES = [(A, B, AB), (B, C, BC), (AB, C, ABC)]
+SOURCE = vocabulary(["<eos>", *BYTES, b"ab", b"bc", b"abc"], MERGES)
+EXTENDED = vocabulary(
+    ["<eos>", *BYTES, b"ab", b"bc", b"abc", b"aba", b"abab", b"cb", b"bcbc"],
+    [*MERGES, (AB, A, 260), (AB, AB, 261), (C, B, 262), (BC, BC, 263)],
+)
+N_OLD, N_NEW = len(SOURCE), len(EXTENDED)
+NEW = slice(N_OLD, N_NEW)
+FIRST_PIECES = [AB, AB, C, BC]
+"""Old pieces that aba, abab, cb and bcbc begin with."""
+
+
+def permuted() -> tuple[np.ndarray, Vocabulary]:
+    """Old ids by new id, and the source vocabulary in that order."""
+    order = np.random.default_rng(2).permutation(N_OLD)
+    new_id = {int(i): new for new, i in enumerate(order)}
+    tokens = [SOURCE.token_bytes[i] or SOURCE.token_text[i] for i in order]
+    merges = [tuple(new_id[i] for i in merge) for merge in SOURCE.merges]
+    return order, vocabulary(tokens, merges)
+
+
+def cut(vocabulary: Vocabulary, text: bytes) -> list[int]:
+    """Longest match from the left."""
+    ids = {t: i for i, t in enumerate(vocabulary.token_bytes) if t is not None}
+    found: list[int] = []
+    while text:
+        size = next(n for n in range(min(4, len(text)), 0, -1) if text[:n] in ids)
+        found.append(ids[text[:size]])
+        text = text[size:]
+    return found
+
+
+def segment_all(tokens: Sequence[bytes]) -> list[list[int]]:
+    return [cut(SOURCE, token) for token in tokens]
+
+
+@dataclass(frozen=True)
+class Letters:
+    """A corpus of a, b and c, and a small model with the source's rows."""
+
+    known: Known
+
+    def new_ids(self, max_bytes: int, seed: int) -> Iterator[np.ndarray]:
+        return (new for _, new in self.both_ids(max_bytes, seed))
+
+    def both_ids(self, max_bytes: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        rng = np.random.default_rng(seed)
+        for _ in range(40):
+            text = bytes(rng.choice([*b"abc"], size=40).tolist())
+            yield np.array(cut(SOURCE, text)), np.array(cut(self.known.target, text))
+
+    def model(self) -> PreTrainedModel:
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=N_OLD, hidden_size=WIDTH, intermediate_size=8, num_hidden_layers=1,
+            num_attention_heads=1, num_key_value_heads=1,
+        )  # fmt: skip
+        model = LlamaForCausalLM(config).eval()
+        model.get_input_embeddings().weight.data = torch.tensor(self.known.rows.input)
+        return model
+
+    def compute_dtype(self, asked: str) -> torch.dtype:
+        return torch.float32
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        pass
+
+
+def random_rows(n: int, width: int, *, tied: bool, bias: bool = False) -> SourceRows:
+    rng = np.random.default_rng(width)
+    input_VD, head_VD = rng.normal(size=(2, n, width)).astype(np.float32)
+    bias_V = rng.normal(size=n).astype(np.float32) if bias else None
+    return SourceRows(input_VD, input_VD if tied else head_VD, bias_V, tied)
+
+
+VECTORS = TokenVectors(dimensions=8, epochs=1, min_count=1, max_ngram_bytes=3, n_buckets=200)
+NEEDS_FASTTEXT = [Focus(vectors=VECTORS), TokAlign(vectors=VECTORS, n_pivots=4)]
+CONVEX = [*NEEDS_FASTTEXT, Align(), Align(add_pieces=True), Interpolation(k=5)]
+SUMS = [*CONVEX, Omp(k=4), Omp(k=4, normalised=True), Interpolation(k=5, weighting="barycentric")]
+"""Rows are sums of old rows and nothing else."""
+SHORT = {"n_steps": 3, "windows_per_step": 2, "window_tokens": 16}
+METHODS = [
+    *SUMS, LeastSquares(), TokenDistillation(head="same", start="mean_of_pieces", **SHORT),
+    TokenDistillation(**SHORT),
+]  # fmt: skip
+MODELS = {"tied": (True, False), "untied": (False, False), "tied_bias": (True, True),
+          "untied_bias": (False, True)}  # fmt: skip
+CASES = [
+    ("same", "tied"), ("same", "untied_bias"), ("untied", "tied_bias"), ("untied", "untied"),
+    ("prefix_prior", "tied"), ("first_piece", "untied_bias"),
+]  # fmt: skip
+
+
+def name_of(method) -> str:
+    plain = type(method).model_construct()
+    differs = [
+        str(value)
+        for name in ("weighting", "normalised", "add_pieces", "start")
+        if (value := getattr(method, name, None)) != getattr(plain, name, None)
+    ]
+    return "-".join([method.method, *differs])
+
+
+def each(methods: list, name: str = "method"):
+    """Parametrise over methods, those with fastText only where it is installed."""
+    missing = pytest.mark.skipif(find_spec("fasttext") is None, reason="needs the extra vectors")
+    return pytest.mark.parametrize(
+        name,
+        [
+            pytest.param(m, id=name_of(m), marks=[missing] if m in NEEDS_FASTTEXT else [])
+            for m in methods
+        ],
+    )
+
+
+each_method = each(METHODS)
+each_case = pytest.mark.parametrize(("head", "model"), CASES)
+each_model = pytest.mark.parametrize("model", ["tied", "untied_bias"])
+
+
+def old_rows(model: str = "untied") -> SourceRows:
+    tied, bias = MODELS[model]
+    return random_rows(N_OLD, WIDTH, tied=tied, bias=bias)
+
+
+def make(method, known: Known, *, donor_tied: bool) -> MadeRows:
+    if isinstance(method, FromText):
+        return make_from_text(method, known, Letters(known))
+    n_rows = len(known.target)
+    donor = random_rows(n_rows, DONOR_WIDTH, tied=donor_tied)
+    return make_from_donor(method, known, Donor("d", donor, np.arange(n_rows, dtype=np.int32)))
+
+
+def rows_for(
+    method,
+    old: SourceRows,
+    target: Vocabulary = EXTENDED,
+    head: str | None = None,
+    *,
+    donor_tied: bool = True,
+) -> NewRows:
+    if head is not None:
+        method = method.model_copy(update={"head": head})
+    known = Known(old, plan_rows(SOURCE, target, segment_all, {}), SOURCE, target)
+    unit = ConstantDirection(UNIT, bias_unit=1.0, spread=0.0)
+    counts_W = np.arange(len(target))
+    return initialise(
+        known,
+        make(method, known, donor_tied=donor_tied),
+        Choices(method.method, method.head, ("error",), 0),
+        lambda: head_prior(EmbeddingConfig().prefix_prior, known.plan, counts_W, unit),
+    )
+
+
+@each_method
+@each_case
+def test_same_vocabulary_changes_no_bit(method, head: str, model: str):
+    old = old_rows(model)
+    rows = rows_for(method, old, SOURCE, head)
+    assert rows.input.tobytes() == old.input.tobytes()
+    assert (rows.head is None) is (old.tied and head == "same")
+    if rows.head is not None:
+        np.testing.assert_array_equal(rows.head, old.head)
+    if old.head_bias is not None:
+        np.testing.assert_array_equal(rows.head_bias, old.head_bias)
+    else:
+        assert rows.head_bias is None
+
+
+@each_method
+@each_model
+def test_permuted_vocabulary_permutes_rows(method, model: str):
+    old, (order, target) = old_rows(model), permuted()
+    rows = rows_for(method, old, target, "untied")
+    assert rows.input.tobytes() == old.input[order].tobytes()
+    assert rows.head is not None
+    assert rows.head.tobytes() == old.head[order].tobytes()
+    if old.head_bias is not None:
+        np.testing.assert_array_equal(rows.head_bias, old.head_bias[order])
+
+
+@each_method
+@each_case
+def test_old_rows_stay_and_every_row_is_usable(method, head: str, model: str):
+    old = old_rows(model)
+    rows = rows_for(method, old, head=head)
+    assert rows.input.shape == (N_NEW, WIDTH)
+    assert rows.input[:N_OLD].tobytes() == old.input.tobytes()
+    # What describe checks before anything is written: no row is zero, none is not finite.
+    summary = describe(rows, old, plan_rows(SOURCE, EXTENDED, segment_all, {}))
+    assert (summary["n_copied"], summary["n_initialised"]) == (N_OLD, 4)
+    assert summary["n_unexplained_equal_rows"] == 0
+    assert summary["tied"] is (old.tied and head == "same")
+    if rows.head is not None:
+        assert rows.head.shape == rows.input.shape
+        assert not np.shares_memory(rows.head, rows.input)
+        if head != "prefix_prior":
+            assert rows.head[:N_OLD].tobytes() == old.head.tobytes()
+    assert (rows.head_bias is None) is (old.head_bias is None)
+    tables = lineage_tables(rows, SOURCE, EXTENDED)
+    assert [table.num_rows for table in tables] == [N_NEW] * (1 + (rows.head is not None))
+
+
+@each_method
+@each_model
+def test_untying_alone_changes_no_row(method, model: str):
+    old = old_rows(model)
+    same, untied = (rows_for(method, old, head=head) for head in ("same", "untied"))
+    np.testing.assert_array_equal(untied.input, same.input)
+    np.testing.assert_array_equal(untied.head_bias, same.head_bias)
+    np.testing.assert_array_equal(untied.head, same.input if same.head is None else same.head)
+
+
+@each_method
+@each_model
+def test_first_piece_head_by_hand(method, model: str):
+    old = old_rows(model)
+    rows = rows_for(method, old, head="first_piece")
+    assert rows.head is not None
+    np.testing.assert_array_equal(rows.head[NEW], old.head[FIRST_PIECES])
+    if old.head_bias is not None and rows.head_bias is not None:
+        np.testing.assert_array_equal(rows.head_bias[NEW], old.head_bias[FIRST_PIECES])
+
+
+@each([Omp(k=4), Interpolation(k=5), LeastSquares()])
+@each_model
+def test_any_donor_serves_any_model(method, model: str):
+    """A tied donor lends its input rows for the head of an untied model, and the reverse."""
+    old = old_rows(model)
+    tied, untied = (rows_for(method, old, donor_tied=donor_tied) for donor_tied in (True, False))
+    for rows in (tied, untied):
+        assert (rows.head is None) is old.tied
+        assert rows.input[:N_OLD].tobytes() == old.input.tobytes()
+    np.testing.assert_array_equal(tied.input, untied.input)
+    if tied.head is not None and untied.head is not None:
+        assert (tied.head[NEW] != untied.head[NEW]).all()
+
+
+@each(CONVEX)
+def test_convex_methods_stay_within_the_source(method):
+    """A mean is no longer than the longest of its rows; how short it gets depends on angles."""
+    old = old_rows()
+    rows = rows_for(method, old)
+    assert rows.head is not None
+    for made, source, origins in (
+        (rows.input, old.input, rows.input_origins),
+        (rows.head, old.head, rows.head_origins),
+    ):
+        assert origins is not None
+        totals = [sum(origins.weights.of(token)[1]) for token in range(N_NEW)]
+        np.testing.assert_allclose(totals, 1, atol=1e-6)
+        assert origins.weights.weights.min() >= 0
+        norms = np.linalg.norm(made, axis=1)
+        assert 0 < norms.min() <= norms.max() <= np.linalg.norm(source, axis=1).max() + 1e-6
+
+
+def test_whole_rows_that_are_taken_over_keep_their_norm():
+    pytest.importorskip("fasttext")
+    old = old_rows()
+    norms = np.linalg.norm(rows_for(NEEDS_FASTTEXT[1], old).input, axis=1)
+    old_norms = np.linalg.norm(old.input, axis=1)
+    assert old_norms.min() <= norms.min() <= norms.max() <= old_norms.max()
+
+
+@each_method
+def test_the_same_choices_give_the_same_bits(method):
+    old = old_rows("untied_bias")
+    once, again = (rows_for(method, old) for _ in range(2))
+    assert once.input.tobytes() == again.input.tobytes()
+    assert once.head is not None
+    assert again.head is not None
+    assert once.head.tobytes() == again.head.tobytes()
+
+
+@each_method
+def test_all_byte_tokens_have_rows_of_their_own(method):
+    target = vocabulary(
+        [b"ab", b"cb", *BYTES[::-1], "<eos>", b"bc"],
+        [(160, 159, 0), (158, 159, 1), (159, 158, 259)],
+    )
+    old = old_rows("tied")
+    rows = rows_for(method, old, target)
+    assert len({row.tobytes() for row in rows.input[2:258]}) == 256
+    assert rows.input[2:258].tobytes() == old.input[256:0:-1].tobytes()
+
+
+@each_method
+@pytest.mark.parametrize("stored", ["float16", "bfloat16", "float32"])
+def test_shared_rows_survive_the_stored_dtype(method, stored: str):
+    dtype = getattr(torch, stored)
+    stored_VD = torch.randn(N_OLD, WIDTH, generator=torch.manual_seed(0)).to(dtype)
+    input_VD = stored_VD.float().numpy()
+    rows = rows_for(method, SourceRows(input_VD, input_VD, None, tied=True))
+    back = torch.from_numpy(rows.input[:N_OLD]).to(dtype)
+    assert torch.equal(back.view(torch.uint8), stored_VD.view(torch.uint8))
+
+
+@each_method
+@pytest.mark.parametrize("head", ["same", "untied", "first_piece"])
+def test_old_logits_stay_up_to_new_columns(method, head: str):
+    old = old_rows()
+    rows = rows_for(method, old, head=head)
+    assert rows.head is not None
+    hidden_ND = np.random.default_rng(5).normal(size=(20, WIDTH))
+    np.testing.assert_array_equal(hidden_ND @ rows.head[:N_OLD].T, hidden_ND @ old.head.T)
+
+
+@each(SUMS)
+def test_lineage_rebuilds_rows(method):
+    old = old_rows()
+    rows = rows_for(method, old)
+    for table, made, source in zip(
+        lineage_tables(rows, SOURCE, EXTENDED),
+        (rows.input, rows.head),
+        (old.input, old.head),
+        strict=True,
+    ):
+        assert made is not None
+        assert table["id"].to_pylist() == list(range(N_NEW))
+        for row in table.to_pylist():
+            rebuilt = np.array(row["weights"]) @ source[row["source_ids"]]
+            np.testing.assert_allclose(made[row["id"]], rebuilt, atol=1e-5)
