@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tasks.corpus.config import CorpusConfig
 from tasks.embedding.config import EmbeddingConfig
@@ -129,7 +129,7 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-Config = TypeVar("Config", bound=StageConfig)
+Config = TypeVar("Config", bound=BaseModel)
 
 
 def load_run_config(path: Path) -> RunConfig:
@@ -156,7 +156,7 @@ def load_config(path: Path, kind: type[Config]) -> Config:
         raise RunConfigError(f"{path} cannot be read as YAML: {said}.") from error
     if not isinstance(values, dict):
         raise RunConfigError(
-            f"{path} holds {type(values).__name__}, not a mapping of stages; see configs/."
+            f"{path} holds {type(values).__name__}, not a mapping of fields; see configs/."
         )
     try:
         return kind.model_validate(values)
