@@ -49,7 +49,7 @@ def serve(console: Console, allow_list_file: Path, host: str, port: int) -> None
         keys=keys,
         outbox_path=get_settings().data_folder / "webhook" / "outbox.sqlite3",
         open_runs=prefect_runs,
-        checks={"run": _check_as(RunConfig), "comparison": _check_as(CompareConfig)},
+        checks={"run": check_as(RunConfig), "comparison": check_as(CompareConfig)},
         base_url=url,
     )
     console.print(f"webhook  {url}/deliveries", soft_wrap=True, highlight=False)
@@ -79,7 +79,7 @@ def _end(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _check_as(kind: type[StageConfig]) -> Check:
+def check_as(kind: type[StageConfig]) -> Check:
     """Check a value as a file of this kind is checked."""
 
     def check(value: Any) -> None:

@@ -152,7 +152,7 @@ class Receiver:
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     client = request.client.host if request.client else "?"
-    _LOG.info("%s from %s: %s", error.problem.status, client, error)
+    _LOG.info("%s, %s, from %s", error.problem.status, error.problem.title, client)
     return error.response()
 
 

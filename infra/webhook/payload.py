@@ -23,7 +23,7 @@ class Delivery(BaseModel):
         "however often it is sent. A UUID, or repository, build and attempt.",
     )
     deployment: str = Field(
-        min_length=3, max_length=300, description="Which deployment to run, as FLOW/DEPLOYMENT."
+        min_length=1, max_length=300, description="Which deployment to run, as FLOW/DEPLOYMENT."
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict[str, Any], description="Parameters of the run, by name."

@@ -35,7 +35,8 @@ class RefusedError(Exception):
         more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.problem = Problem(status=status, title=title, detail=detail)
+        # Names that a sender chose may hold line ends.
+        self.problem = Problem(status=status, title=title, detail=" ".join(detail.split()))
         self.headers = dict(headers or {})
         self.more = dict(more or {})
 
