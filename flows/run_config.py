@@ -156,7 +156,7 @@ def load_config(path: Path, kind: type[Config]) -> Config:
         raise RunConfigError(f"{path} cannot be read as YAML: {said}.") from error
     if not isinstance(values, dict):
         raise RunConfigError(
-            f"{path} holds {type(values).__name__}, not a mapping of fields; see configs/."
+            f"{path} holds {type(values).__name__}, not a mapping of stages; see configs/."
         )
     try:
         return kind.model_validate(values)

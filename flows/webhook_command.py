@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from pydantic import ValidationError
 from rich.console import Console
 
-from flows.compare_config import CompareConfig
-from flows.run_config import RunConfig, describe_problems, load_config
+from flows.run_config import load_config
+from flows.webhook_check import check_parameters
 from infra.settings import get_settings
-from infra.webhook.allow_list import AllowList, BadParameterError, Check
+from infra.webhook.allow_list import AllowList
 from infra.webhook.app import Receiver
 from infra.webhook.signing_keys import signing_keys
-from tasks.shared.config import StageConfig
 
 # Below the time that a supervisor waits before it kills.
 _SHUTDOWN_SECONDS = 3
@@ -49,7 +47,7 @@ def serve(console: Console, allow_list_file: Path, host: str, port: int) -> None
         keys=keys,
         outbox_path=get_settings().data_folder / "webhook" / "outbox.sqlite3",
         open_runs=prefect_runs,
-        checks={"run": check_as(RunConfig), "comparison": check_as(CompareConfig)},
+        check=check_parameters,
         base_url=url,
     )
     console.print(f"webhook  {url}/deliveries", soft_wrap=True, highlight=False)
@@ -77,18 +75,6 @@ def _run(receiver: Receiver, host: str, port: int) -> None:
 
 def _end(*_: object) -> None:
     raise SystemExit(0)
-
-
-def check_as(kind: type[StageConfig]) -> Check:
-    """Check a value as a file of this kind is checked."""
-
-    def check(value: Any) -> None:
-        try:
-            kind.model_validate(value)
-        except ValidationError as error:
-            raise BadParameterError(f"{describe_problems(error)}.") from None
-
-    return check
 
 
 _LOGGING: dict[str, Any] = {

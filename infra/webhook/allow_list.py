@@ -1,16 +1,11 @@
 """What may be asked for: deployments, and for each the parameters with their JSON types."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from infra.errors import InfraError
 from infra.webhook.payload import Delivery
 from infra.webhook.refusal import RefusedError
-
-Check: TypeAlias = Callable[[Any], None]
-"""Raises ``BadParameterError`` for a value that the deployment would not take."""
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -20,10 +15,6 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
-
-
-class BadParameterError(InfraError, ValueError):
-    """A parameter's value is not what its deployment takes; the message says why in one line."""
 
 
 class _Record(BaseModel):
@@ -37,15 +28,11 @@ class Parameter(_Record):
     """JSON type."""
     choices: tuple[str, ...] = ()
     """Of a string: the values allowed; none allows all."""
-    holds: Literal["run", "comparison"] | None = None
-    """Of an object: what it is, so that it is checked as a file of that kind is."""
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> "Parameter":
         if self.choices and self.type != "string":
             raise ValueError(f"choices are for strings, and this is of type {self.type}")
-        if self.holds and self.type != "object":
-            raise ValueError(f"a {self.holds} is an object, and this is of type {self.type}")
         return self
 
 
@@ -59,7 +46,7 @@ class AllowedDeployment(_Record):
     parameters: dict[str, Annotated[Parameter, BeforeValidator(_written_out)]] = Field(
         default_factory=dict
     )
-    """By name: a JSON type, or a type with choices or with what it holds."""
+    """By name: a JSON type, or a type with choices."""
 
 
 class AllowList(_Record):
@@ -76,12 +63,8 @@ class AllowList(_Record):
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/[^\s]*[^\s/])?$")
     """Address that senders use, where it is not the one bound, as behind a proxy."""
 
-    def check(self, delivery: Delivery, checks: Mapping[str, Check]) -> None:
+    def check(self, delivery: Delivery) -> None:
         """Accept a delivery that asks for what is allowed.
-
-        Args:
-            delivery: what came.
-            checks: by what a parameter holds.
 
         Raises:
             RefusedError: deployment or parameter is not on the list, or a value is wrong.
@@ -100,21 +83,16 @@ class AllowList(_Record):
                     f"{delivery.deployment} takes no {name[:80]!r} from here; it takes "
                     f"{', '.join(allowed.parameters) or 'no parameters'}.",
                 )  # fmt: skip
-            _check_value(name, value, allowed.parameters[name], checks)
+            _check_value(name, value, allowed.parameters[name])
 
 
-def _check_value(name: str, value: Any, parameter: Parameter, checks: Mapping[str, Check]) -> None:
+def _check_value(name: str, value: Any, parameter: Parameter) -> None:
     fits = isinstance(value, _PYTHON_TYPES[parameter.type])
     if not fits or (isinstance(value, bool) and parameter.type != "boolean"):
         raise _bad_value(f"{name} is {_json_type(value)}, and must be of type {parameter.type}.")
     if parameter.choices and value not in parameter.choices:
         choices = ", ".join(parameter.choices)
         raise _bad_value(f"{name} is {str(value)[:80]!r}; choose one of {choices}.")
-    if parameter.holds is not None:
-        try:
-            checks[parameter.holds](value)
-        except BadParameterError as error:
-            raise _bad_value(f"{name}: {error}") from None
 
 
 def _bad_value(detail: str) -> RefusedError:

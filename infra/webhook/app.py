@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from infra.webhook.allow_list import AllowList, Check
+from infra.webhook.allow_list import AllowList
 from infra.webhook.answers import Accepted, Health, delivery_status
 from infra.webhook.body import read_body
 from infra.webhook.dispatcher import Dispatcher
@@ -31,7 +31,7 @@ from infra.webhook.outbox import Outbox, OutboxError
 from infra.webhook.payload import read_delivery
 from infra.webhook.rate_limit import RateLimit, RateLimiter
 from infra.webhook.refusal import RefusedError
-from infra.webhook.runs import NotYetError, Runs, ServerAwayError
+from infra.webhook.runs import BadParametersError, Check, NotYetError, Runs, ServerAwayError
 from infra.webhook.signature import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -59,8 +59,8 @@ class Receiver:
     """SQLite file on a local disk."""
     open_runs: Callable[[], AbstractAsyncContextManager[Runs]]
     """Who makes the runs."""
-    checks: Mapping[str, Check]
-    """Of parameters, by what they hold."""
+    check: Check
+    """Of parameters that the allow-list lets through."""
     base_url: str
     """Where senders reach it; no slash at the end."""
 
@@ -114,7 +114,11 @@ class Receiver:
         except SignatureError as error:
             raise RefusedError(401, "bad signature", str(error)) from None
         delivery = read_delivery(body)
-        self.allow_list.check(delivery, self.checks)
+        self.allow_list.check(delivery)
+        try:
+            self.check(delivery.deployment, delivery.parameters)
+        except BadParametersError as error:
+            raise RefusedError(422, "bad parameter", str(error)) from None
         entry, is_new = await request.app.state.commit.insert(delivery)
         status_url = f"{self.base_url}/deliveries/{entry.token}"
         if not is_new:

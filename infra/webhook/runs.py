@@ -1,6 +1,7 @@
 """What the receiver asks of whoever runs deployments, and how that may fail."""
 
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
 
 from infra.errors import InfraError
 
@@ -15,6 +16,14 @@ class NotYetError(InfraError, RuntimeError):
 
 class RunRefusedError(InfraError, ValueError):
     """This run will never be made as asked for."""
+
+
+class BadParametersError(InfraError, ValueError):
+    """A deployment would not take these parameters; the message says why in one line."""
+
+
+Check: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+"""Takes FLOW/DEPLOYMENT and parameters; raises ``BadParametersError``."""
 
 
 class Runs(Protocol):

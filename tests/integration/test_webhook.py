@@ -2,7 +2,6 @@
 
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,8 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from webhook_service import (
     Prefect,
     Webhook,
@@ -25,16 +22,20 @@ from webhook_service import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def prefect(tmp_path: Path) -> Iterator[Prefect]:
-    (tmp_path / "prefect").mkdir()
-    prefect = Prefect(tmp_path / "prefect")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    prefect = Prefect(tmp_path_factory.mktemp("prefect"))
     prefect.start()
     try:
-        prefect.deploy()
         yield prefect
     finally:
         prefect.stop()
+
+
+@pytest.fixture
+def prefect(server: Prefect) -> Iterator[Prefect]:
+    with server.deployed():
+        yield server
 
 
 @pytest.fixture

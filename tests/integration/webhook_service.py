@@ -55,16 +55,27 @@ class Prefect:
     def stop(self) -> None:
         if self._server is not None:
             embedded._end(self._server)
+            self._server = None
 
-    def deploy(self) -> str:
+    @property
+    def is_there(self) -> bool:
+        return self._server is not None
+
+    @contextmanager
+    def deployed(self) -> Iterator[None]:
         """A deployment that takes an integer n; no worker, so that its runs stay scheduled."""
         flow = self._create("flows/", name=DEPLOYMENT.split("/")[0])
         schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 1000}}}
-        deployment = self._create(
+        self._create(
             "deployments/", name=DEPLOYMENT.split("/")[1], flow_id=flow["id"],
             parameter_openapi_schema=schema, enforce_parameter_schema=True,
         )  # fmt: skip
-        return deployment["id"]
+        try:
+            yield
+        finally:  # with its deployment and runs
+            if not self.is_there:
+                self.start()
+            httpx.delete(f"{self.url}/flows/{flow['id']}", timeout=30).raise_for_status()
 
     def runs(self) -> list[dict[str, Any]]:
         answer = httpx.post(f"{self.url}/flow_runs/filter", json={"limit": 200}, timeout=30)
@@ -90,7 +101,7 @@ class Webhook:
 
     folder: Path
     prefect_url: str
-    environment: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=embedded._free_port)
     process: subprocess.Popen[str] | None = None
 
@@ -100,7 +111,7 @@ class Webhook:
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "allow.yaml").write_text(yaml.safe_dump(ALLOWED))
+        (self.folder / "allow.yaml").write_text(yaml.safe_dump(ALLOWED | self.limits))
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
                 [
@@ -110,7 +121,7 @@ class Webhook:
                 env={
                     **os.environ, "TOKGRAFT_WEBHOOK_SECRET": SECRET,
                     "TOKGRAFT_DATA_FOLDER": str(self.folder), "PREFECT_API_URL": self.prefect_url,
-                    "PREFECT_HOME": str(self.folder / "prefect"), **self.environment,
+                    "PREFECT_HOME": str(self.folder / "prefect"),
                 },
                 stdout=log, stderr=log, text=True,
             )  # fmt: skip
@@ -144,8 +155,8 @@ class Webhook:
 
 @contextmanager
 def running(webhook: Webhook) -> Iterator[Webhook]:
-    webhook.start()
     try:
+        webhook.start()
         yield webhook
     finally:
         if webhook.process is not None and webhook.process.poll() is None:

@@ -13,8 +13,7 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
-from flows.run_config import RunConfig
-from flows.webhook_command import check_as
+from flows.webhook_check import check_parameters
 from infra.webhook import body as body_module
 from infra.webhook.allow_list import AllowList
 from infra.webhook.app import Receiver
@@ -52,14 +51,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def start(keys: tuple[bytes, ...] = (KEY,), **limits: Any) -> TestClient:
         config = {"type": "string", "choices": ["german"]}
-        run = {"type": "object", "holds": "run"}
-        allowed = {"adapt/adapt": {"parameters": {"config": config, "run": run}}}
+        allowed = {"adapt/adapt": {"parameters": {"config": config, "run": "object"}}}
         receiver = Receiver(
             allow_list=AllowList.model_validate({"deployments": allowed, **limits}),
             keys=keys,
             outbox_path=tmp_path / "outbox.sqlite3",
             open_runs=away,
-            checks={"run": check_as(RunConfig)},
+            check=check_parameters,
             base_url="http://hooks.example",
         )
         client = TestClient(receiver.app(), raise_server_exceptions=False)
