@@ -313,6 +313,20 @@ def doctor() -> None:
         raise typer.Exit(2)
 
 
+@app.command()
+def webhook(
+    allow_list: Annotated[
+        Path, typer.Argument(help="A YAML file of deployments and parameters that may be run.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4280,
+) -> None:
+    """Take signed deliveries over HTTP and make a Prefect run of each."""
+    from flows.webhook_command import serve
+
+    serve(_console(), allow_list, host, port)
+
+
 @artifacts.command("ls")
 def ls(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
     """List whole artifacts, the oldest first."""

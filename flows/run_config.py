@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from infra.credentials import without_credentials
 from tasks.corpus.config import CorpusConfig
@@ -149,7 +149,7 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-Config = TypeVar("Config", bound=StageConfig)
+Config = TypeVar("Config", bound=BaseModel)
 
 
 def load_run_config(path: Path) -> RunConfig:

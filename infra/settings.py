@@ -15,6 +15,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from infra.credentials import REMEDY, has_credentials
 from infra.errors import InfraError
 
+WEBHOOK_SECRET = "TOKGRAFT_WEBHOOK_SECRET"
+WEBHOOK_OLD_SECRET = "TOKGRAFT_WEBHOOK_OLD_SECRET"
+# Read where they are used: what prints settings, or hands them to workers, never has them.
+_SECRETS = {WEBHOOK_SECRET, WEBHOOK_OLD_SECRET}
+
 
 class Settings(BaseSettings):
     """Place and hardware of this machine."""
@@ -80,9 +85,9 @@ def get_settings() -> Settings:
     """
     known = {f"TOKGRAFT_{name.upper()}" for name in Settings.model_fields}
     given = {name for name in os.environ if name.upper().startswith("TOKGRAFT_")}
-    if unknown := sorted(name for name in given if name.upper() not in known):
+    if unknown := sorted(name for name in given if name.upper() not in known | _SECRETS):
         raise UnknownSettingError(
             f"{', '.join(unknown)} in the environment is no setting; there are "
-            f"{', '.join(sorted(known))}."
+            f"{', '.join(sorted(known | _SECRETS))}."
         )
     return Settings()  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,93 @@
+"""Runs of Prefect deployments, as the webhook receiver asks for them."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from infra.errors import InfraError
+from infra.webhook.runs import NotYetError, RunRefusedError, ServerAwayError
+
+_BUSY = {408, 429, 502, 503, 504}
+_UNAUTHORISED = {401, 403}
+
+
+class NoServerError(InfraError, ValueError):
+    """No Prefect server is named."""
+
+
+class PrefectRuns:
+    """See ``infra.webhook.runs.Runs``."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+
+    async def create(self, deployment: str, parameters: dict[str, Any], key: str) -> str:
+        """Make the run of a key; Prefect gives the one it has if the key came before."""
+        try:
+            found = await self._client.read_deployment_by_name(deployment)
+            run = await self._client.create_flow_run_from_deployment(
+                found.id, parameters=parameters, idempotency_key=key, tags=["webhook"]
+            )
+        except ObjectNotFound:
+            raise NotYetError(
+                f"Prefect has no deployment {deployment}; `tokgraft up` registers ours."
+            ) from None
+        except (PrefectHTTPStatusError, httpx.HTTPError) as error:
+            raise _explained(error) from error
+        return str(run.id)
+
+    async def state(self, run_id: str) -> str:
+        """Name of a run's state, as Prefect's pages show it."""
+        try:
+            run = await self._client.read_flow_run(UUID(run_id))
+        except ObjectNotFound:
+            return "Deleted"
+        except (PrefectHTTPStatusError, httpx.HTTPError) as error:
+            raise _explained(error) from error
+        return run.state.name or "Unknown" if run.state is not None else "Pending"
+
+
+@asynccontextmanager
+async def prefect_runs() -> AsyncGenerator[PrefectRuns]:
+    """A client of the server that Prefect's settings name."""
+    async with get_client() as client:
+        yield PrefectRuns(client)
+
+
+def require_server() -> None:
+    """Make sure that a server is named, for Prefect would start a temporary one otherwise.
+
+    Raises:
+        NoServerError: none is.
+    """
+    if not get_current_settings().api.url:
+        raise NoServerError(
+            "no Prefect server is named, and runs are made there; set PREFECT_API_URL, for example "
+            "to http://127.0.0.1:4200/api, or let `tokgraft up` start both."
+        )
+
+
+def _explained(error: httpx.HTTPError) -> InfraError:
+    """What a failure means for the delivery. Neither addresses nor secrets are repeated."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return ServerAwayError(
+            f"Prefect does not answer ({type(error).__name__}); start its server, or correct "
+            "PREFECT_API_URL."
+        )
+    status = error.response.status_code
+    if status in _BUSY:
+        return ServerAwayError(f"Prefect is busy (status {status}).")
+    if status in _UNAUTHORISED:
+        return ServerAwayError(
+            f"Prefect does not let the receiver in (status {status}); set PREFECT_API_AUTH_STRING."
+        )
+    said = " ".join(error.response.text.split())[:500]
+    if 400 <= status < 500:
+        return RunRefusedError(f"Prefect refuses the run (status {status}): {said}")
+    return NotYetError(f"Prefect failed (status {status}); its log says why.")

@@ -1,0 +1,89 @@
+"""The webhook receiver as a process."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from rich.console import Console
+
+from flows.run_config import load_config
+from flows.webhook_check import check_parameters
+from infra.settings import get_settings
+from infra.webhook.allow_list import AllowList
+from infra.webhook.app import Receiver
+from infra.webhook.signing_keys import signing_keys
+
+# Below the time that a supervisor waits before it kills.
+_SHUTDOWN_SECONDS = 3
+_MAX_CONNECTIONS = 1000
+
+
+def serve(console: Console, allow_list_file: Path, host: str, port: int) -> None:
+    """Take deliveries until SIGTERM or Ctrl-C, which end it with exit code 0 within 5 s.
+
+    Args:
+        console: says where it listens.
+        allow_list_file: see ``AllowList``.
+        host: address to bind.
+        port: port to bind.
+
+    Raises:
+        RunConfigError: the allow-list cannot be read.
+        SigningKeyError: the environment has no secret that may be used.
+        NoServerError: no Prefect server is named.
+    """
+    allow_list = load_config(allow_list_file, AllowList)
+    keys = signing_keys(os.environ)
+    # Its client's own retries would hide for a minute that the server is away; ours say so.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "0")
+    from flows.prefect_runs import prefect_runs, require_server
+
+    require_server()
+    url = allow_list.public_url or f"http://{host}:{port}"
+    receiver = Receiver(
+        allow_list=allow_list,
+        keys=keys,
+        outbox_path=get_settings().data_folder / "webhook" / "outbox.sqlite3",
+        open_runs=prefect_runs,
+        check=check_parameters,
+        base_url=url,
+    )
+    console.print(f"webhook  {url}/deliveries", soft_wrap=True, highlight=False)
+    console.print(f"         {url}/docs", soft_wrap=True, highlight=False)
+    _run(receiver, host, port)
+
+
+def _run(receiver: Receiver, host: str, port: int) -> None:
+    config = uvicorn.Config(
+        receiver.app(),
+        host=host,
+        port=port,
+        log_config=_LOGGING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # a sender would choose whose rate limit it falls under
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    # uvicorn stops in order and then raises the signal again: that is the end, and no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    uvicorn.Server(config).run()
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)
+
+
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "infra.webhook": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
+}

@@ -1,0 +1,246 @@
+"""A receiver and a Prefect server as processes of their own, and a sender of many deliveries."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from flows import embedded
+
+SECRET = "It is a secret of 32 characters."
+DEPLOYMENT = "nightly/small"
+ALLOWED = {"deployments": {DEPLOYMENT: {"parameters": {"n": "integer"}}}}
+
+
+def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.1)
+    return found
+
+
+class Prefect:
+    """A Prefect server on one port and one database, which can go away and come back."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._port = embedded._free_port()
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        before = os.environ.get("PREFECT_HOME")
+        os.environ["PREFECT_HOME"] = str(self._home)
+        try:
+            self._server = embedded._start(self._port, self._home / "log")
+        finally:
+            del os.environ["PREFECT_HOME"]
+            os.environ |= {} if before is None else {"PREFECT_HOME": before}
+        assert embedded._answers(self._server, self._port), (self._home / "log").read_text()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            embedded._end(self._server)
+            self._server = None
+
+    @property
+    def is_there(self) -> bool:
+        return self._server is not None
+
+    @contextmanager
+    def deployed(self) -> Iterator[None]:
+        """A deployment that takes an integer n; no worker, so that its runs stay scheduled."""
+        flow = self._create("flows/", name=DEPLOYMENT.split("/")[0])
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 1000}}}
+        self._create(
+            "deployments/", name=DEPLOYMENT.split("/")[1], flow_id=flow["id"],
+            parameter_openapi_schema=schema, enforce_parameter_schema=True,
+        )  # fmt: skip
+        try:
+            yield
+        finally:  # with its deployment and runs
+            if not self.is_there:
+                self.start()
+            httpx.delete(f"{self.url}/flows/{flow['id']}", timeout=30).raise_for_status()
+
+    def runs(self) -> list[dict[str, Any]]:
+        answer = httpx.post(f"{self.url}/flow_runs/filter", json={"limit": 200}, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def keys(self) -> list[str]:
+        return sorted(run["idempotency_key"] for run in self.runs())
+
+    def _create(self, path: str, **body: Any) -> dict[str, Any]:
+        """A server that has just started may still answer that it is busy."""
+
+        def created() -> Any:
+            answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
+            return answer.json() if answer.status_code in (200, 201) else None
+
+        return wait_for(created, 60)
+
+
+@dataclass
+class Webhook:
+    """`tokgraft webhook` on its own port; started again, it has the same outbox."""
+
+    folder: Path
+    prefect_url: str
+    limits: dict[str, Any] = field(default_factory=dict)
+    port: int = field(default_factory=embedded._free_port)
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "allow.yaml").write_text(yaml.safe_dump(ALLOWED | self.limits))
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                [
+                    str(Path(sys.executable).with_name("tokgraft")), "webhook",
+                    str(self.folder / "allow.yaml"), "--port", str(self.port),
+                ],
+                env={
+                    **os.environ, "TOKGRAFT_WEBHOOK_SECRET": SECRET,
+                    "TOKGRAFT_DATA_FOLDER": str(self.folder), "PREFECT_API_URL": self.prefect_url,
+                    "PREFECT_HOME": str(self.folder / "prefect"),
+                },
+                stdout=log, stderr=log, text=True,
+            )  # fmt: skip
+        wait_for(self._answers, 120)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        try:
+            return httpx.get(f"{self.url}/health", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(timeout=60)
+
+    def deliver(self, **changes: Any) -> httpx.Response:
+        request = delivery(**changes)
+        return httpx.post(
+            f"{self.url}/deliveries", content=request.body, headers=request.headers, timeout=30
+        )
+
+    def queued(self) -> int:
+        return httpx.get(f"{self.url}/health", timeout=30).json()["queued"]
+
+
+@contextmanager
+def running(webhook: Webhook) -> Iterator[Webhook]:
+    try:
+        webhook.start()
+        yield webhook
+    finally:
+        if webhook.process is not None and webhook.process.poll() is None:
+            webhook.process.kill()
+            webhook.process.wait()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A delivery as it goes over the wire."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+def delivery(
+    *, secret: str = SECRET, age_seconds: int = 0, body: bytes | None = None, **changes: Any
+) -> Request:
+    """A delivery signed by the standard library alone."""
+    if body is None:
+        values = {"id": "delivery-1", "deployment": DEPLOYMENT, "parameters": {"n": 1}} | changes
+        body = json.dumps(values).encode()
+    timestamp = str(int(time.time()) - age_seconds)
+    signature = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
+    headers = {
+        "Tokgraft-Timestamp": timestamp,
+        "Tokgraft-Signature": f"sha256={signature.hexdigest()}",
+    }
+    return Request(body, headers)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, and after how long."""
+
+    status: int
+    seconds: float
+
+
+def send_at_once(port: int, requests: Sequence[Request]) -> list[Answer]:
+    """Send all at the same time, each over a connection of its own; times include connecting."""
+
+    async def send_all() -> list[Answer]:
+        return await asyncio.gather(*(_send(port, request) for request in requests))
+
+    return asyncio.run(send_all())
+
+
+async def _send(port: int, request: Request) -> Answer:
+    lines = [
+        "POST /deliveries HTTP/1.1", "Host: 127.0.0.1", "Connection: close",
+        f"Content-Length: {len(request.body)}",
+        *(f"{name}: {value}" for name, value in request.headers.items()),
+    ]  # fmt: skip
+    message = "\r\n".join(lines).encode() + b"\r\n\r\n" + request.body
+    began = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(message)
+    answer = await reader.read()
+    seconds = time.perf_counter() - began
+    writer.close()
+    await writer.wait_closed()
+    return Answer(int(answer.split(b" ", 2)[1]), seconds)
+
+
+def mixed_deliveries(n: int) -> tuple[list[Request], list[str]]:
+    """n deliveries of which half are good; a quarter repeat good ones, a quarter are invalid.
+
+    Returns:
+        All in an order where each kind is spread over the whole, and the ids of the good ones.
+    """
+    ids = [f"delivery-{number:04d}" for number in range(n // 2)]
+    good = [delivery(id=id_, parameters={"n": number}) for number, id_ in enumerate(ids)]
+    repeated = good[: n // 4]
+    kinds: list[Callable[[str], Request]] = [
+        lambda id_: delivery(id=id_, secret="not the secret, but as long as it"),
+        lambda id_: delivery(id=id_, age_seconds=400),
+        lambda id_: delivery(id=id_, deployment="other/other"),
+        lambda id_: delivery(id=id_, parameters={"m": 1}),
+        lambda _: delivery(body=b'{"id": '),
+    ]
+    invalid = [kinds[number % len(kinds)](f"invalid-{number:04d}") for number in range(n // 4)]
+    mixed: list[Request] = []
+    for number in range(n // 4):
+        pair = good[2 * number : 2 * number + 2]
+        mixed += [pair[0], invalid[number], pair[1], repeated[number]]
+    return mixed, ids
