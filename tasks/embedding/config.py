@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from tasks.embedding.config_base import FallbackStep, PrefixPrior
 from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
+from tasks.embedding.config_learned import Hypernetwork, HyperOfa
 from tasks.embedding.config_source import (
     Composed,
     Mean,
@@ -32,7 +33,9 @@ Initialiser = Annotated[
     | TokenDistillation
     | Omp
     | Interpolation
-    | LeastSquares,
+    | LeastSquares
+    | Hypernetwork
+    | HyperOfa,
     Field(discriminator="method"),
 ]
 

@@ -41,10 +41,15 @@ class Readers:
 
     def make_rows(self, method: Initialiser, known: Known) -> MadeRows:
         """Make rows by the chosen initialiser, giving it what it asks for."""
+        from tasks.embedding.config_learned import Hypernetwork, HyperOfa
         from tasks.embedding.from_donor import FromDonor, make_from_donor
         from tasks.embedding.from_text import FromText, make_from_text
         from tasks.embedding.initialisers import make_from_source
 
+        if isinstance(method, Hypernetwork | HyperOfa):
+            from tasks.embedding.from_network import make_from_network
+
+            return make_from_network(method, known, self)
         if isinstance(method, FromText):
             return make_from_text(method, known, self)
         if isinstance(method, FromDonor):
@@ -92,6 +97,21 @@ class Readers:
 
         self._set_threads()
         return load_causal_lm(self.model_folder, torch.float32, torch_device())
+
+    def device(self) -> str:
+        """Where networks are computed."""
+        from infra.devices import torch_device
+
+        self._set_threads()
+        return torch_device()
+
+    def outside_file(self, path: str) -> Path:
+        """A file that the config names.
+
+        JOIN HERE: the one place where learned initialisers read a file from outside (a network,
+        word vectors). It is to give the file that a lock names, so that its content is in the key.
+        """
+        return Path(path)
 
     def compute_dtype(self, asked: str) -> torch.dtype:
         """Dtype of matrix products on this machine."""
