@@ -26,7 +26,7 @@ class HiddenStates(StageConfig):
 
 
 class TrainedNetwork(StageConfig):
-    """Train the network on the source model's vocabulary, then on text through its frozen body."""
+    """Fit the network to the source model's vocabulary, then train it on text through its body."""
 
     kind: Literal["trained"] = "trained"
     n_network_layers: int = Field(default=1, gt=0)
@@ -35,22 +35,23 @@ class TrainedNetwork(StageConfig):
     """Width of these layers; null takes the model's, as ZeTT does."""
     max_pieces: int = Field(default=7, gt=0)
     """Pieces of a token that the network sees; of a longer one the first ones."""
-    n_row_steps: int = Field(default=400, ge=0)
-    """Steps on old tokens alone, whose rows are known, without the model."""
-    rows_per_step: int = Field(default=256, gt=0)
-    """Old tokens in a step, of either kind of step."""
-    row_lr: float = Field(default=3e-4, gt=0.0)
-    """Peak rate of AdamW in those steps."""
+    linear_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of a ridge regression on old tokens that training starts from; 0 starts from the mean
+    of pieces."""
+    ridge: float = Field(default=0.05, gt=0.0)
+    """Ridge of that regression, as a multiple of the features' mean variance."""
     n_steps: int = Field(default=100, ge=0)
-    """Steps on text."""
+    """Optimizer steps; 0 leaves what training starts from."""
     windows_per_step: int = Field(default=8, gt=0)
     """Stretches of text in one step."""
     window_tokens: int = Field(default=128, gt=1)
     """Longest stretch, in tokens of whichever tokenizer needs more of them."""
     lr: float = Field(default=3e-4, gt=0.0)
-    """Peak rate of AdamW in steps on text. ZeTT takes 6e-5, for 190,000 of them."""
+    """Peak rate of AdamW. ZeTT takes 6e-5, for 190,000 steps."""
     loss: Annotated[NextToken | HiddenStates, Field(discriminator="kind")] = NextToken()
     """What text teaches."""
+    rows_per_step: int = Field(default=64, gt=0)
+    """Old tokens drawn beside the text of a step, whose rows are known."""
     auxiliary_weight: float = Field(default=0.5, ge=0.0)
     """Weight of the distance from known rows, beside the loss on text."""
     hidden_share: float = Field(default=0.1, ge=0.0, le=1.0)

@@ -15,7 +15,8 @@ from tasks.embedding.made_rows import MadeNetwork, MadeRows
 from tasks.embedding.mean_of_pieces import uniform_weights
 from tasks.embedding.network_file import check_network, load_network, network_arrays, new_network
 from tasks.embedding.network_lessons import Lessons
-from tasks.embedding.row_network import NetworkShape, RowNetwork, make_all
+from tasks.embedding.piece_rows import make_all
+from tasks.embedding.row_network import NetworkShape, RowNetwork
 
 
 @runtime_checkable

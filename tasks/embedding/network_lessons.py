@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from tasks.embedding.config_learned import HiddenStates, Hypernetwork, TrainedNetwork
@@ -12,8 +11,9 @@ from tasks.embedding.from_text import Texts
 from tasks.embedding.frozen_body import frozen_body
 from tasks.embedding.hidden_states import read_hidden_states
 from tasks.embedding.known import Known
+from tasks.embedding.linear_lesson import fit_linear
 from tasks.embedding.network_text import TextLoss, TextTeacher
-from tasks.embedding.network_training import Steps, train_on_rows, train_on_text
+from tasks.embedding.network_training import Steps, train_on_text
 from tasks.embedding.old_rows import OldRows
 from tasks.embedding.old_tokens import OldTokens
 from tasks.embedding.row_network import RowNetwork
@@ -51,18 +51,12 @@ class Lessons:
         """Train the network; losses of the steps on text, and what was measured."""
         choice, seed = self.choice, self.method.seed
         measured = dict[str, int | float]()
-        dtype = self.texts.compute_dtype(choice.compute_dtype)
-
-        def show_rows(done: int, loss: float) -> None:
-            self.texts.progress(done, choice.n_row_steps, f"distance of known rows {loss:.3f}")
-
-        steps = Steps(choice.n_row_steps, choice.row_lr, choice.rows_per_step, dtype)
-        train_on_rows(self.network, self.old, steps, seed, show_rows)
-        measured["held_out_distance_by_rows"], of_means = self._held_out()
+        fit_linear(self.network, self.old, choice.ridge, choice.linear_share, seed)
+        measured["held_out_distance_of_start"], of_means = self._held_out()
         measured["held_out_distance_of_means"] = of_means
         losses = np.zeros(0, np.float32)
         if choice.n_steps:
-            losses = self._on_text(dtype)
+            losses = self._on_text()
             measured["first_loss"], measured["last_loss"] = float(losses[0]), float(losses[-1])
             measured["held_out_distance"], _ = self._held_out()
         return losses, measured
@@ -70,9 +64,10 @@ class Lessons:
     def _held_out(self) -> tuple[float, float]:
         return self.old.held_out_errors(self.network, self.method.seed)
 
-    def _on_text(self, dtype: torch.dtype) -> Float32[np.ndarray, " T"]:
+    def _on_text(self) -> Float32[np.ndarray, " T"]:
         choice, seed, loss = self.choice, self.method.seed, self.choice.loss
         windows = self._windows()
+        dtype = self.texts.compute_dtype(choice.compute_dtype)
         model = self.texts.model()
         rows = self.known.rows
         kind, n_layers, n_negatives, scale = self._loss_kind(), None, 0, 1.0

@@ -16,8 +16,9 @@ from torch import Tensor
 from tasks.embedding.frozen_body import FrozenBody
 from tasks.embedding.mean_of_pieces import uniform_weights
 from tasks.embedding.next_token import Candidates, next_token_loss
+from tasks.embedding.piece_rows import made_by
 from tasks.embedding.pieces import Pieces
-from tasks.embedding.row_network import RowNetwork, made_by
+from tasks.embedding.row_network import RowNetwork
 from tasks.embedding.sampled_batches import SampledBatch
 from tasks.embedding.state_distance import state_distance
 

@@ -1,11 +1,9 @@
-"""Train a row network, first on old rows alone, then on text with old rows beside it.
+"""Train a row network on text, with old rows beside it.
 
-Both take the distance of made rows from true ones; the second adds what the text teaches. As in
-ZeTT (Minixhofer, Ponti and Vulic 2024, sections 3 and 4): AdamW with its weights, a first stage
-without the model, gradients clipped. There the first stage learns to give old tokens their own
-rows back; here old tokens are taken apart first, as new ones will be.
+The loss is what the text teaches and a multiple of the distance of made rows from true ones, as in
+ZeTT (Minixhofer, Ponti and Vulic 2024, section 3), whose settings of AdamW and clipping are taken.
 
-Dimensions: T = steps.
+Dimensions: T = steps, Q = tokens of a batch whose rows are made, S = sides, D = model width.
 """
 
 import math
@@ -14,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from tasks.embedding.network_text import TextTeacher
@@ -35,7 +33,7 @@ class NetworkDivergedError(InputError):
 
 @dataclass(frozen=True)
 class Steps:
-    """How long and how fast a stage trains."""
+    """How long and how fast a network trains."""
 
     n_steps: int
     lr: float
@@ -50,28 +48,6 @@ class Steps:
         warm = WARM_UP_SHARE * self.n_steps
         rise = min(1.0, (step + 1) / (warm + 1))
         return self.lr * rise * (1 + math.cos(math.pi * step / self.n_steps)) / 2
-
-
-def train_on_rows(
-    network: RowNetwork, old: OldRows, steps: Steps, seed: int, progress: Progress
-) -> Float32[np.ndarray, " T"]:
-    """Train on old tokens that are taken apart.
-
-    Args:
-        network: is trained in place.
-        old: what to learn.
-        steps: how.
-        seed: chooses tokens and how they are taken apart.
-        progress: called after each step with steps done and the loss before it.
-
-    Returns:
-        Loss before each step.
-
-    Raises:
-        NetworkDivergedError: the loss is not finite.
-    """
-    rng = np.random.default_rng([seed, 3])
-    return _train(network, steps, lambda _: old.loss(network, steps.rows_per_step, rng), progress)
 
 
 def train_on_text(
@@ -106,45 +82,41 @@ def train_on_text(
         NetworkDivergedError: the loss is not finite.
     """
     rng = np.random.default_rng([seed, 4])
-    of_text: list[float] = []
-
-    def loss(_: int) -> Tensor:
-        batch = next(batches)
-        text, made_QSD = teacher.loss(network, batch, rng)
-        of_text.append(float(text.detach()))
-        if not auxiliary_weight:
-            return text
-        distance = old.loss(network, steps.rows_per_step, rng)
-        known = np.flatnonzero(batch.hidden >= 0)
-        if len(known):
-            hidden = old.distance(network, made_QSD[torch.from_numpy(known)], batch.hidden[known])
-            distance = (distance + hidden) / 2
-        return text + auxiliary_weight * distance
-
-    _train(network, steps, loss, lambda done, _: progress(done, of_text[-1]))
-    return np.array(of_text, np.float32)
-
-
-def _train(
-    network: RowNetwork, steps: Steps, loss_of: Callable[[int], Tensor], progress: Progress
-) -> Float32[np.ndarray, " T"]:
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=steps.lr, betas=BETAS, weight_decay=WEIGHT_DECAY
     )
     device = network.mean.device.type
     is_bfloat16 = steps.compute_dtype == torch.bfloat16
     losses: list[float] = []
-    for step in range(steps.n_steps):
+    for step, batch in enumerate(batches):
         optimizer.param_groups[0]["lr"] = steps.rate(step)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=is_bfloat16):
-            loss = loss_of(step)
-        losses.append(_finite(float(loss.detach()), step, steps.lr))
-        loss.backward()
+            of_text, made_QSD = teacher.loss(network, batch, rng)
+            distance = _distance(network, old, batch, made_QSD, steps.rows_per_step, rng)
+        losses.append(_finite(float(of_text.detach()), step, steps.lr))
+        (of_text + auxiliary_weight * distance).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         progress(step + 1, losses[-1])
     return np.array(losses, np.float32)
+
+
+def _distance(
+    network: RowNetwork,
+    old: OldRows,
+    batch: SampledBatch,
+    made_QSD: Float[Tensor, "Q S D"],
+    n_tokens: int,
+    rng: np.random.Generator,
+) -> Float[Tensor, ""]:
+    """Mean of the distance over drawn old tokens and of that over hidden ones of the text."""
+    drawn = old.loss(network, n_tokens, rng)
+    known = np.flatnonzero(batch.hidden >= 0)
+    if not len(known):
+        return drawn
+    made = made_QSD[torch.from_numpy(known).to(made_QSD.device)]
+    return (drawn + old.distance(network, made, batch.hidden[known])) / 2
 
 
 def _finite(loss: float, step: int, lr: float) -> float:

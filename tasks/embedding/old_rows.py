@@ -17,7 +17,8 @@ from torch import Tensor
 
 from tasks.embedding.mean_of_pieces import uniform_weights
 from tasks.embedding.old_tokens import OldTokens
-from tasks.embedding.row_network import RowNetwork, made_by, make_all
+from tasks.embedding.piece_rows import made_by, make_all
+from tasks.embedding.row_network import RowNetwork
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,15 @@ class OldRows:
         self, network: RowNetwork, made_NSD: Float[Tensor, "N S D"], ids_N: Int64[np.ndarray, " N"]
     ) -> Float[Tensor, ""]:
         """Mean square of what made rows miss, in standard deviations of each dimension."""
+        missed_NSD = made_NSD - self.true_rows(ids_N, made_NSD.device)
+        return (missed_NSD / network.std).square().mean()
+
+    def true_rows(
+        self, ids_N: Int64[np.ndarray, " N"], device: torch.device
+    ) -> Float[Tensor, "N S D"]:
+        """The rows of old tokens."""
         true_NSD = np.stack([rows_VD[ids_N] for rows_VD in self.sources], axis=1)
-        true = torch.from_numpy(true_NSD).to(made_NSD.device)
-        return ((made_NSD - true) / network.std).square().mean()
+        return torch.from_numpy(true_NSD).to(device)
 
     def held_out_errors(self, network: RowNetwork, seed: int) -> tuple[float, float]:
         """Distance on old tokens that were never examples, and that of the mean of pieces."""

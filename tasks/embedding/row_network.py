@@ -1,12 +1,13 @@
 """A network from the rows of a token's pieces to the row of the token.
 
 Rows of the pieces, each dimension brought to mean 0 and standard deviation 1 over the old
-vocabulary, pass a projection, transformer layers that see all pieces, and a projection back. What
-comes out is scaled back and added to the mean of the pieces' rows. The last layer starts at zero,
-so that an untrained network is the mean of pieces.
-Source: ZeTT (Minixhofer, Ponti and Vulic 2024, section 3), which reads one state where here the
-first, the last and the mean of all are read, and which predicts rows, not their distance from a
-mean.
+vocabulary, pass a projection, transformer layers that see all pieces, and a projection back; beside
+that a linear map reads the first piece, the last and the mean of all. The sum is scaled back and
+added to the mean of the pieces' rows. Map and last projection start at zero, so that an untrained
+network is the mean of pieces.
+Source: ZeTT (Minixhofer, Ponti and Vulic 2024, section 3), which has no such map, reads one state
+where here the first, the last and the mean of all are read, and predicts rows, not their distance
+from a mean.
 
 Dimensions: N = tokens, L = pieces, S = sides (input, or input and head), V = old vocabulary,
 D = model width, H = width of the layers.
@@ -17,14 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 
-from tasks.embedding.mean_of_pieces import uniform_weights
-from tasks.embedding.pieces import Pieces
-
 HEAD_WIDTH = 64
-BLOCK_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,8 @@ class RowNetwork(nn.Module):
         self.layers = nn.ModuleList(_layer(shape.hidden) for _ in range(shape.n_layers))
         self.norm = nn.LayerNorm(shape.hidden)
         self.out = nn.Linear(3 * shape.hidden, rows)
-        self.gain = nn.Parameter(torch.zeros(shape.n_sides, shape.width))
+        # Each side reads its own rows alone: a third of the features, and as good.
+        self.linear = nn.Parameter(torch.zeros(shape.n_sides, 3 * shape.width, shape.width))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -79,18 +77,36 @@ class RowNetwork(nn.Module):
             is_piece_NL: which of these are no padding, which stands on the right.
             means_NSD: mean of the rows of all their pieces.
         """
-        states_NLH = self.project(((rows_NLSD - self.mean) / self.std).flatten(2))
+        centred_NLSD = (rows_NLSD - self.mean) / self.std
+        features_NSF = self.linear_features(rows_NLSD, is_piece_NL, means_NSD)
+        linear_NSD = torch.einsum("nsf,sfd->nsd", features_NSF, self.linear)
+        states_NLH = self.project(centred_NLSD.flatten(2))
         states_NLH = states_NLH + self.position[: states_NLH.shape[1]]
         for layer in self.layers:
             states_NLH = layer(states_NLH, src_key_padding_mask=~is_piece_NL)
         states_NLH = self.norm(states_NLH) * is_piece_NL[:, :, None]
-        n_pieces_N = is_piece_NL.sum(dim=1)
-        last_NH = states_NLH[torch.arange(len(states_NLH)), n_pieces_N - 1]
-        mean_NH = states_NLH.sum(dim=1) / n_pieces_N[:, None]
-        read_NX = torch.cat([states_NLH[:, 0], last_NH, mean_NH], dim=1)
-        distance_NSD = self.out(read_NX).view_as(means_NSD).float()
-        centred_NSD = (means_NSD - self.mean) / self.std
-        return means_NSD + self.std * (self.gain * centred_NSD + distance_NSD)
+        mean_NH = states_NLH.sum(dim=1) / is_piece_NL.sum(dim=1)[:, None]
+        out_NX = self.out(_ends_and_mean(states_NLH, is_piece_NL, mean_NH))
+        distance_NSD = linear_NSD.float() + out_NX.view_as(means_NSD).float()
+        return means_NSD + self.std * distance_NSD
+
+    def linear_features(
+        self,
+        rows_NLSD: Float[Tensor, "N L S D"],
+        is_piece_NL: Bool[Tensor, "N L"],
+        means_NSD: Float[Tensor, "N S D"],
+    ) -> Float[Tensor, "N S F"]:
+        """What the linear map reads; F = 3 D."""
+        centred_NLSD = (rows_NLSD - self.mean) / self.std
+        return _ends_and_mean(centred_NLSD, is_piece_NL, (means_NSD - self.mean) / self.std)
+
+
+def _ends_and_mean(
+    states: Float[Tensor, "N L ..."], is_piece_NL: Bool[Tensor, "N L"], means: Tensor
+) -> Tensor:
+    """State of the first piece, of the last, and the mean, side by side."""
+    last = states[torch.arange(len(states), device=states.device), is_piece_NL.sum(dim=1) - 1]
+    return torch.cat([states[:, 0], last, means], dim=-1)
 
 
 def _layer(hidden: int) -> nn.TransformerEncoderLayer:
@@ -100,50 +116,3 @@ def _layer(hidden: int) -> nn.TransformerEncoderLayer:
         hidden, n_heads, 2 * hidden, dropout=0.0, activation="gelu",
         batch_first=True, norm_first=True,
     )  # fmt: skip
-
-
-def made_by(
-    network: RowNetwork, sources: Sequence[Float32[np.ndarray, "V D"]], pieces: Pieces
-) -> Float[Tensor, "N S D"]:
-    """Make the rows of some tokens, on the network's device, where gradients start.
-
-    Args:
-        network: made for so many sides.
-        sources: old rows of each side.
-        pieces: old ids of each token, none empty.
-    """
-    device = network.mean.device
-    ids_NL, is_piece_NL = _padded(pieces, network.shape.max_pieces)
-    weights = uniform_weights(pieces)
-    rows_NLSD = np.stack([rows_VD[ids_NL] for rows_VD in sources], axis=2)
-    means_NSD = np.stack([weights.rows(rows_VD) for rows_VD in sources], axis=1)
-    rows, is_piece, means = (
-        torch.from_numpy(array).to(device) for array in (rows_NLSD, is_piece_NL, means_NSD)
-    )
-    return network(rows, is_piece, means)
-
-
-@torch.no_grad()
-def make_all(
-    network: RowNetwork, sources: Sequence[Float32[np.ndarray, "V D"]], pieces: Pieces
-) -> Float32[np.ndarray, "N S D"]:
-    """Make the rows of all tokens that have pieces, block by block; zeros for the others."""
-    shape = network.shape
-    made_NSD = np.zeros((len(pieces), shape.n_sides, shape.width), np.float32)
-    found = np.flatnonzero(pieces.lengths > 0)
-    for start in range(0, len(found), BLOCK_TOKENS):
-        here = found[start : start + BLOCK_TOKENS]
-        block = pieces.select(np.isin(np.arange(len(pieces)), here))
-        made_NSD[here] = made_by(network, sources, block).float().cpu().numpy()
-    return made_NSD
-
-
-def _padded(
-    pieces: Pieces, max_pieces: int
-) -> tuple[Int64[np.ndarray, "N L"], Bool[np.ndarray, "N L"]]:
-    """First pieces of each token in a rectangle; padding repeats id 0."""
-    longest = min(int(pieces.lengths.max(initial=1)), max_pieces)
-    at_NL = pieces.offsets[:-1, None] + np.arange(longest)
-    is_piece_NL = np.arange(longest) < pieces.lengths[:, None]
-    ids_NL = pieces.ids[np.where(is_piece_NL, at_NL, 0)].astype(np.int64)
-    return np.where(is_piece_NL, ids_NL, 0), is_piece_NL
