@@ -59,7 +59,9 @@ def initialise_embeddings(
     )
     names = find_row_names(model_folder)
     known = Known(read_rows(model_folder, names), plan, source, target)
-    readers = Readers(attempt, model_folder, tokens, corpus, donor[0] if donor else None)
+    readers = Readers(
+        attempt, model_folder, tokenizer_folder, tokens, corpus, donor[0] if donor else None
+    )
     measured: Summary = {}
 
     def prior() -> HeadPrior:

@@ -5,7 +5,7 @@ Dimensions: W = new vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     from tasks.embedding.config import Initialiser
     from tasks.embedding.config_base import PrefixPrior
+    from tasks.embedding.config_lexical import VectorSource
     from tasks.embedding.constant_direction import ConstantDirection
     from tasks.embedding.from_donor import Donor
+    from tasks.embedding.from_words import WordReader
     from tasks.embedding.head_rule import HeadPrior
     from tasks.embedding.known import Known
     from tasks.embedding.made_rows import MadeRows
     from tasks.embedding.rows import SourceRows
+    from tasks.embedding.words_of_tokens import Encode
     from tasks.shared.model_rows import RowNames
 
 
@@ -35,6 +38,7 @@ class Readers:
 
     attempt: Attempt
     model_folder: Path
+    tokenizer_folder: Path
     tokens: Artifact
     corpus: Artifact
     donor: Artifact | None = None
@@ -46,10 +50,14 @@ class Readers:
         from tasks.embedding.from_text import FromText, make_from_text
         from tasks.embedding.initialisers import make_from_source
 
-        if isinstance(method, Hypernetwork | HyperOfa):
+        if isinstance(method, Hypernetwork):
             from tasks.embedding.from_network import make_from_network
 
             return make_from_network(method, known, self)
+        if isinstance(method, HyperOfa):
+            from tasks.embedding.from_words import make_from_words
+
+            return make_from_words(method, known, self.word_reader(method.vectors))
         if isinstance(method, FromText):
             return make_from_text(method, known, self)
         if isinstance(method, FromDonor):
@@ -112,6 +120,21 @@ class Readers:
         word vectors). It is to give the file that a lock names, so that its content is in the key.
         """
         return Path(path)
+
+    def word_reader(self, source: VectorSource) -> WordReader:
+        """Words with their vectors, and both tokenizers."""
+        from tasks.embedding.config_lexical import WordVectorFile
+        from tasks.embedding.fasttext_model import read_fasttext_model
+        from tasks.embedding.from_words import WordReader
+        from tasks.embedding.word_vectors import read_word_vectors
+
+        path = self.outside_file(source.path)
+        if isinstance(source, WordVectorFile):
+            vectors = read_word_vectors(path, source.max_words)
+        else:
+            vectors = read_fasttext_model(path).word_vectors(source.max_words)
+        encoders = (_encoder(folder) for folder in (self.model_folder, self.tokenizer_folder))
+        return WordReader(vectors, *encoders, self.device(), self.progress)
 
     def compute_dtype(self, asked: str) -> torch.dtype:
         """Dtype of matrix products on this machine."""
@@ -214,6 +237,18 @@ class Readers:
         for number, (text, ids) in enumerate(rows):
             if number in is_chosen:
                 yield ids.values.to_numpy().astype(np.int64), text.as_py()
+
+
+def _encoder(folder: Path) -> Encode:
+    from tasks.shared.model_loading import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    return encode
 
 
 def read_rows(folder: Path, names: RowNames) -> SourceRows:
