@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from tasks.embedding.config_learned import HyperOfa
-from tasks.embedding.hyperofa import HyperOfaSettings, WordSets, hyperofa
+from tasks.embedding.hyperofa import HyperOfaSettings, hyperofa
 from tasks.embedding.known import Known
 from tasks.embedding.made_rows import MadeRows
 from tasks.embedding.ofa import low_rank
+from tasks.embedding.word_sets import WordSets
 from tasks.embedding.word_vectors import WordVectors
 from tasks.embedding.words_of_tokens import Encode, cut_words, words_by_token
 
