@@ -121,11 +121,18 @@ def lay_out(lock: Path, folder: Path) -> list[Row]:
     Returns:
         The lock's rows, each with its uri.
     """
+    rows = locked_rows(lock)
+    for row in rows:
+        (folder / row["source"]).parent.mkdir(parents=True, exist_ok=True)
+        (folder / row["source"]).symlink_to(fetch(row["uri"], row["sha256"]))
+    return rows
+
+
+def locked_rows(lock: Path) -> list[Row]:
+    """What a lock holds, each row with its uri."""
     places = read_table(lock / "origins.parquet").to_pylist()
     uri_of = {row["sha256"]: row["uri"] for row in places}
     rows: list[Row] = read_table(lock / "lock.parquet").to_pylist()
     for row in rows:
         row["uri"] = uri_of[row["sha256"]]
-        (folder / row["source"]).parent.mkdir(parents=True, exist_ok=True)
-        (folder / row["source"]).symlink_to(fetch(row["uri"], row["sha256"]))
     return rows

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from tasks.embedding.config_base import FallbackStep, PrefixPrior
 from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
+from tasks.embedding.config_learned import Hypernetwork, HyperOfa
 from tasks.embedding.config_lexical import Ofa, TokenAdapt, TransTokenizer, Wechsel
 from tasks.embedding.config_source import (
     Composed,
@@ -37,7 +38,9 @@ Initialiser = Annotated[
     | Wechsel
     | Ofa
     | TransTokenizer
-    | TokenAdapt,
+    | TokenAdapt
+    | Hypernetwork
+    | HyperOfa,
     Field(discriminator="method"),
 ]
 

@@ -10,6 +10,7 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float32
 
+from tasks.embedding.config_learned import HyperOfa
 from tasks.embedding.config_lexical import (
     Ofa,
     SourceModel,
@@ -22,6 +23,7 @@ from tasks.embedding.config_lexical import (
 from tasks.embedding.config_vectors import FastTextFile, VectorSource, WordVectorFile
 from tasks.embedding.dictionaries import read_dictionary
 from tasks.embedding.fasttext_model import FastTextModel, read_fasttext_model
+from tasks.embedding.from_words import WordReader, make_from_words
 from tasks.embedding.gettext_catalogues import iter_catalogue_pairs
 from tasks.embedding.known import Known
 from tasks.embedding.lexicon import Lexicon, Side
@@ -37,7 +39,7 @@ from tasks.embedding.wechsel import wechsel
 from tasks.embedding.word_vectors import WordVectors, read_word_vectors
 from tasks.embedding.words_of_tokens import token_texts
 
-FromLexicon = Wechsel | Ofa | TransTokenizer | TokenAdapt
+FromLexicon = Wechsel | Ofa | TransTokenizer | TokenAdapt | HyperOfa
 
 
 def make_from_lexicon(method: FromLexicon, known: Known, lexicon: Lexicon) -> MadeRows:
@@ -55,6 +57,8 @@ def make_from_lexicon(method: FromLexicon, known: Known, lexicon: Lexicon) -> Ma
             return _translated(method, known, lexicon)
         case TokenAdapt():
             return _adapted(method, known, lexicon)
+        case HyperOfa():
+            return _learned(method, known, lexicon)
 
 
 def _wechsel(method: Wechsel, known: Known, lexicon: Lexicon) -> MadeRows:
@@ -131,6 +135,14 @@ def _adapted(method: TokenAdapt, known: Known, lexicon: Lexicon) -> MadeRows:
     )  # fmt: skip
     measured = {"n_old_with_vector": _n_present(old_VS), "n_needed_with_vector": _n_present(new_KS)}
     return MadeRows.from_weights(known.rows, weights, measured=measured)
+
+
+def _learned(method: HyperOfa, known: Known, lexicon: Lexicon) -> MadeRows:
+    vectors = _open(method.vectors, "vectors", ("source", "target"), lexicon)
+    words = _words(vectors, method.vectors.max_words)
+    encoders = lexicon.encode("source"), lexicon.encode("target")
+    reader = WordReader(words, *encoders, lexicon.device(), lexicon.progress)
+    return make_from_words(method, known, reader)
 
 
 def _open(

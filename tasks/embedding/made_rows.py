@@ -14,6 +14,14 @@ from tasks.embedding.rows import SourceRows
 
 
 @dataclass(frozen=True)
+class MadeNetwork:
+    """A network that made rows and can make more."""
+
+    tensors: Mapping[str, np.ndarray]
+    shape: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class MadeRows:
     """Rows of the K tokens, in the order of their new ids."""
 
@@ -34,6 +42,8 @@ class MadeRows:
     """Loss before each of S steps, of methods that train."""
     measured: Mapping[str, int | float] = field(default_factory=dict[str, int | float])
     """Numbers for the stage's summary."""
+    network: MadeNetwork | None = None
+    """What was trained to make the rows, where it is of use for other tokenizers too."""
 
     @classmethod
     def nothing(cls, source: SourceRows) -> "MadeRows":

@@ -7,7 +7,7 @@ Source: OFA (Liu et al. 2024, sections 3.2 to 3.4). There the reduced rows stay 
 matrix that brings them to the model's width; here they are multiplied out, so that any
 architecture loads them.
 
-Dimensions: V = old vocabulary, D = model width.
+Dimensions: V = old vocabulary, D = model width, R = rank.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,10 @@ class LowRank:
     rows: Float32[np.ndarray, "V D"]
     share_kept: float
     """Sum of their squares over that of the full rows."""
+    coordinates: Float32[np.ndarray, "V R"]
+    """Where in the subspace each is, in units of ``primitives``."""
+    primitives: Float32[np.ndarray, "R D"]
+    """Singular vectors times singular values; the paper's matrix of the same name."""
 
 
 def low_rank(source_VD: Float32[np.ndarray, "V D"], rank: int) -> LowRank:
@@ -47,6 +51,12 @@ def low_rank(source_VD: Float32[np.ndarray, "V D"], rank: int) -> LowRank:
         gram_DD += part.T @ part
     values, vectors_DR = eigh(gram_DD, subset_by_index=(width - rank, width - 1))
     directions_DR = vectors_DR.astype(np.float32)
+    along_VR = source_VD @ directions_DR
+    # Directions beyond the rank of the rows have no length; nothing lies along them either.
+    lengths_R = np.sqrt(np.maximum(values, np.finfo(np.float32).tiny)).astype(np.float32)
     return LowRank(
-        (source_VD @ directions_DR) @ directions_DR.T, float(values.sum() / np.trace(gram_DD))
+        along_VR @ directions_DR.T,
+        float(values.sum() / np.trace(gram_DD)),
+        along_VR / lengths_R,
+        lengths_R[:, None] * directions_DR.T,
     )

@@ -37,16 +37,24 @@ def draw_batches(
         n_batches: how many to draw.
         seed: chooses the orders.
     """
+    return map(batch_of, draw_windows(windows, n_windows, n_batches, seed))
+
+
+def draw_windows(
+    windows: Sequence[PairedWindow], n_windows: int, n_batches: int, seed: int
+) -> Iterator[list[PairedWindow]]:
+    """Draw the same windows before they are padded."""
     rng = np.random.default_rng(seed)
     waiting: list[int] = []
     for _ in range(n_batches):
         while len(waiting) < n_windows:
             waiting += rng.permutation(len(windows)).tolist()
-        yield _batch([windows[i] for i in waiting[:n_windows]])
+        yield [windows[i] for i in waiting[:n_windows]]
         del waiting[:n_windows]
 
 
-def _batch(windows: Sequence[PairedWindow]) -> Batch:
+def batch_of(windows: Sequence[PairedWindow]) -> Batch:
+    """Pad windows to a common length."""
     old_BL, _ = _pad([window.old for window in windows])
     new_BL, is_text_BL = _pad([window.new for window in windows])
     return Batch(

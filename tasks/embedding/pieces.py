@@ -57,3 +57,7 @@ class Pieces:
     def of(self, token: int) -> list[int]:
         """List the old ids of one token."""
         return self.ids[self.offsets[token] : self.offsets[token + 1]].tolist()
+
+    def lists(self) -> list[list[int]]:
+        """List the old ids of every token."""
+        return [self.of(token) for token in range(len(self))]

@@ -29,6 +29,7 @@ from tasks.shared.task import stage
 if TYPE_CHECKING:
     from tasks.embedding.head_rule import HeadPrior
     from tasks.embedding.known import Known
+    from tasks.embedding.made_rows import MadeNetwork
     from tasks.embedding.rows import NewRows
     from tasks.shared.model_rows import RowNames
 
@@ -169,8 +170,26 @@ def initialise_embeddings(
     rows = initialise(known, made, choices, prior)
     if made.losses is not None:
         write_table(attempt.folder / "losses.parquet", pa.table({"loss": made.losses}))
+    if made.network is not None:
+        _write_network(attempt.folder, made.network, model)
     measured |= made.measured
     return _write(attempt.folder, rows, known, names) | measured
+
+
+def _write_network(folder: Path, network: MadeNetwork, model: Artifact) -> None:
+    """Write it for other runs; the record beside it is for people."""
+    import torch
+
+    from infra.weights import save_tensors
+
+    tensors = {name: torch.from_numpy(array) for name, array in network.tensors.items()}
+    save_tensors(folder / "network.safetensors", tensors)
+    record = {
+        "shape": dict(network.shape),
+        "model_digest": model.digest,
+        "model_origin": model.summary.get("origin"),
+    }
+    (folder / "network.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def _write(folder: Path, rows: NewRows, known: Known, names: RowNames) -> Summary:

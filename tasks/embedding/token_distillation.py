@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from tasks.embedding.frozen_body import FrozenBody, frozen_body
 from tasks.embedding.paired_batches import Batch, draw_batches
+from tasks.embedding.state_distance import state_distance
 from tasks.embedding.two_cuts import PairedWindow
 from tasks.shared.errors import InputError
 
@@ -126,24 +127,15 @@ def _loss(
     match_W: Int32[np.ndarray, " W"],
     dtype: torch.dtype,
 ) -> Float[Tensor, ""]:
-    """Squared distance of the states at shared boundaries, over their variance."""
+    """Distance of the states over new tokens from those over old pieces."""
     device = body.table.weight.device
-
-    def put(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device, torch.int64)
-
+    slots = torch.from_numpy(slots_BL).to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        with torch.no_grad():
-            states_BLD = body.states(body.old_rows(put(batch.old)))
-            wanted_PD = states_BLD[put(batch.window), put(batch.old_at)]
-        slots = put(slots_BL)
         is_new = slots >= 0
-        old_BLD = body.old_rows(put(match_W[batch.new]).clamp(min=0))
+        old = torch.from_numpy(match_W[batch.new]).to(device, torch.int64)
+        old_BLD = body.old_rows(old.clamp(min=0))
         rows_BLD = old_BLD.index_put((is_new,), rows(slots[is_new]))
-        states_BLD = body.states(rows_BLD)
-        found_PD = states_BLD[put(batch.window), put(batch.new_at)]
-    spread = (wanted_PD - wanted_PD.mean(dim=0)).square().sum()
-    return (found_PD - wanted_PD).square().sum() / spread
+        return state_distance(body, batch, rows_BLD)
 
 
 def _finite(loss: float, step: int, lr: float) -> float:

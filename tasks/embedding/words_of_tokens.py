@@ -49,6 +49,21 @@ def vectors_by_words(
     return ((diags_array(share_V) @ words_V) @ vectors_NS).astype(np.float32)
 
 
+def words_by_token(cuts: Sequence[Pieces], n_tokens: int) -> Pieces:
+    """List the words that each token is part of, in the words' order.
+
+    Args:
+        cuts: tokenizations of all words in the same order; one that holds the token is enough.
+        n_tokens: size of the vocabulary.
+
+    Returns:
+        Numbers of words in place of old ids; none for a token that is part of no word.
+    """
+    held = csr_array(sum(_holds(cut, n_tokens) for cut in cuts))
+    held.sort_indices()
+    return Pieces(held.indices.astype(np.int32), held.indptr.astype(np.int64))
+
+
 def _holds(cut: Pieces, n_tokens: int) -> csr_array:
     """Tokens by words: 1 where the word's tokenization holds the token."""
     words = np.repeat(np.arange(len(cut)), cut.lengths)

@@ -50,11 +50,16 @@ class Readers:
 
     def make_rows(self, method: Initialiser, known: Known) -> MadeRows:
         """Make rows by the chosen initialiser, giving it what it asks for."""
+        from tasks.embedding.config_learned import Hypernetwork
         from tasks.embedding.from_donor import FromDonor, make_from_donor
         from tasks.embedding.from_lexicon import FromLexicon
         from tasks.embedding.from_text import FromText, make_from_text
         from tasks.embedding.initialisers import make_from_source
 
+        if isinstance(method, Hypernetwork):
+            from tasks.embedding.from_network import make_from_network
+
+            return make_from_network(method, known, self)
         if isinstance(method, FromText):
             return make_from_text(method, known, self)
         if isinstance(method, FromDonor):
@@ -154,6 +159,22 @@ class Readers:
         self._set_threads()
         compute_deterministically()
         return load_causal_lm(self.model_folder, torch.float32, torch_device())
+
+    def device(self) -> str:
+        """Where networks are computed."""
+        from infra.devices import torch_device
+
+        self._set_threads()
+        return torch_device()
+
+    def outside_file(self, role: str) -> Path:
+        """The locked file that is this to the initialiser."""
+        from infra.fetching import fetch
+        from infra.located_files import locked_rows
+
+        rows = locked_rows(open_artifact(self._other(LOCK_STAGE)))
+        row = next(row for row in rows if Path(row["source"]).stem == role)
+        return fetch(row["uri"], row["sha256"])
 
     def compute_dtype(self, asked: str) -> torch.dtype:
         """Dtype of matrix products on this machine."""

@@ -104,7 +104,7 @@ def _pulled_ids(job: TrainingJob) -> torch.Tensor | None:
         )
     folder = open_artifact(job.embedding, "lineage.parquet")
     lineage = read_table(folder / "lineage.parquet", ["id", "part", "method"])
-    rows = lineage.filter(pc.equal(lineage["part"], "input"))
+    rows = lineage.filter(pc.field("part") == "input")
     return pulled_ids(rows["id"].to_pylist(), rows["method"].to_pylist(), prior.rows)
 
 

@@ -64,7 +64,7 @@ def find_row_names(folder: Path) -> RowNames:
             f"{architectures[0]} has no {'input embedding' if embedding is None else 'output head'}"
             "; a tokenizer can only be given to a model with both. Use its ...ForCausalLM class."
         )
-    _refuse_values_elsewhere(model, architectures[0], embedding.weight.shape[0])
+    _refuse_values_elsewhere(model, architectures[0], int(embedding.weight.size(0)))  # pyright: ignore[reportCallIssue, reportArgumentType]
     # Of parameters that are one, the first name is the one a checkpoint holds.
     stored = {id(parameter): name for name, parameter in model.named_parameters()}
     modules = {id(module): name for name, module in model.named_modules()}

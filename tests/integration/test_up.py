@@ -171,9 +171,7 @@ def _command(pid: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def up(
-    tmp_path_factory: pytest.TempPathFactory, write_run: Callable[[Path], dict]
-) -> Iterator[Up]:
+def up(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[[Path], dict]) -> Iterator[Up]:
     place = tmp_path_factory.mktemp("up")
     (place / "configs").mkdir()
     run = write_run(place)

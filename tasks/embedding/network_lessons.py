@@ -1,0 +1,129 @@
+"""What a row network is taught for one pair of tokenizers, from the config to numbers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+from tasks.embedding.config_learned import HiddenStates, Hypernetwork, TrainedNetwork
+from tasks.embedding.from_text import Texts
+from tasks.embedding.frozen_body import frozen_body
+from tasks.embedding.hidden_states import read_hidden_states
+from tasks.embedding.known import Known
+from tasks.embedding.linear_lesson import fit_linear
+from tasks.embedding.network_text import TextLoss, TextTeacher
+from tasks.embedding.network_training import Steps, train_on_text
+from tasks.embedding.old_rows import OldRows
+from tasks.embedding.old_tokens import OldTokens
+from tasks.embedding.row_network import RowNetwork
+from tasks.embedding.sampled_batches import Sampler
+from tasks.embedding.sampled_cuts import SampledCuts
+from tasks.embedding.sampling import BYTES_PER_TOKEN
+from tasks.embedding.two_cuts import PairedWindow, byte_lengths, cut_paired_windows
+from tasks.shared.document_prefix import document_prefix_id
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Rows first, then text."""
+
+    method: Hypernetwork
+    choice: TrainedNetwork
+    known: Known
+    texts: Texts
+    network: RowNetwork
+    sources: Sequence[Float32[np.ndarray, "V D"]]
+    old: OldRows = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose the old tokens that are examples."""
+        known = self.known
+        tokens = OldTokens.of(
+            len(known.source),
+            known.source_merges,
+            known.plan.needed_pieces,
+            np.random.default_rng([self.method.seed, 0]),
+        )
+        object.__setattr__(self, "old", OldRows(tokens, self.sources))
+
+    def teach(self) -> tuple[Float32[np.ndarray, " T"], dict[str, int | float]]:
+        """Train the network; losses of the steps on text, and what was measured."""
+        choice, seed = self.choice, self.method.seed
+        measured = dict[str, int | float]()
+        fit_linear(self.network, self.old, choice.ridge, choice.linear_share, seed)
+        measured["held_out_distance_of_start"], of_means = self._held_out()
+        measured["held_out_distance_of_means"] = of_means
+        losses = np.zeros(0, np.float32)
+        if choice.n_steps:
+            losses = self._on_text()
+            measured["first_loss"], measured["last_loss"] = float(losses[0]), float(losses[-1])
+            measured["held_out_distance"], _ = self._held_out()
+        return losses, measured
+
+    def _held_out(self) -> tuple[float, float]:
+        return self.old.held_out_errors(self.network, self.method.seed)
+
+    def _on_text(self) -> Float32[np.ndarray, " T"]:
+        choice, seed, loss = self.choice, self.method.seed, self.choice.loss
+        windows = self._windows()
+        dtype = self.texts.compute_dtype(choice.compute_dtype)
+        model = self.texts.model()
+        rows = self.known.rows
+        kind, n_layers, n_negatives, scale = self._loss_kind(), None, 0, 1.0
+        if isinstance(loss, HiddenStates):
+            n_layers = loss.n_body_layers
+        else:
+            n_negatives = loss.n_negatives
+            scale = read_hidden_states(model, [windows[0].old.tolist()]).logit_scale
+        sampler = self._sampler(n_negatives if kind == "tokens" else 0)
+        bias_V = np.zeros(len(rows.head), np.float32) if rows.head_bias is None else rows.head_bias
+
+        def show(done: int, value: float) -> None:
+            said = "distance of hidden states" if kind == "hidden_states" else "nats of next token"
+            self.texts.progress(done, choice.n_steps, f"{said} {value:.3f}")
+
+        batches = sampler.batches(windows, choice.windows_per_step, choice.n_steps, seed)
+        with frozen_body(model, n_layers) as body:
+            pieces = self.known.plan.pieces
+            teacher = TextTeacher(
+                kind, body, self.sources, rows.head, bias_V, scale, pieces, n_negatives
+            )
+            return train_on_text(
+                self.network, self.old, teacher, batches, choice.auxiliary_weight,
+                Steps(choice.n_steps, choice.lr, choice.rows_per_step, dtype), seed, show,
+            )  # fmt: skip
+
+    def _loss_kind(self) -> TextLoss:
+        """A head that takes first pieces is taught on these; any other has the network's rows."""
+        if isinstance(self.choice.loss, HiddenStates):
+            return "hidden_states"
+        return "tokens" if self.method.head in ("same", "untied") else "first_pieces"
+
+    def _sampler(self, n_negatives: int) -> Sampler:
+        known = self.known
+        cuts = SampledCuts.of(
+            known.target_merges,
+            known.plan.match,
+            byte_lengths(known.source.token_bytes),
+            byte_lengths(known.target.token_bytes),
+            self.choice.min_merge_share,
+        )
+        return Sampler(
+            cuts, self.old.tokens, known.plan.match, known.plan.pieces,
+            self.choice.hidden_share, n_negatives,
+        )  # fmt: skip
+
+    def _windows(self) -> list[PairedWindow]:
+        source, target, choice = self.known.source, self.known.target, self.choice
+        n_tokens = choice.n_steps * choice.windows_per_step * choice.window_tokens
+        documents: Iterator[tuple[np.ndarray, np.ndarray]] = self.texts.both_ids(
+            BYTES_PER_TOKEN * n_tokens, self.method.seed
+        )
+        return cut_paired_windows(
+            documents,
+            byte_lengths(source.token_bytes),
+            byte_lengths(target.token_bytes),
+            (document_prefix_id(source.roles), document_prefix_id(target.roles)),
+            choice.window_tokens,
+        )
