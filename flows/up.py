@@ -13,7 +13,7 @@ from flows.prefect_process import reach_directly
 from flows.up_parts import DEPLOYMENTS, Parts
 from flows.up_place import Place, check_place, make_home
 from flows.up_state import check_port, sole_owner
-from infra.process_tree import adopt_orphans
+from infra.process_tree import adopt_orphans, bury_orphans
 
 
 def up(place: Place, say: Callable[[str, str], None]) -> None:
@@ -49,6 +49,7 @@ def up(place: Place, say: Callable[[str, str], None]) -> None:
         say("logs", ", ".join(map(str, parts.logs)))
         while True:
             parts.check()
+            bury_orphans([process.pid for process in parts.processes.values()])
             time.sleep(0.5)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -32,15 +33,33 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def descendants(root: int) -> list[int]:
-    """Ids of all live processes below ``root``, parents before their children."""
-    children: dict[int, list[int]] = {}
+def bury_orphans(own: Collection[int]) -> None:
+    """Let the kernel forget adopted processes that ended.
+
+    Args:
+        own: children of this process that it waits for itself.
+    """
+    for pid, parent, state in _processes():
+        if parent == os.getpid() and state == "Z" and pid not in own:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """Id, parent's id and state of every process of this machine."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             # The name in parentheses may hold spaces; the fields begin after the last one.
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if state != "Z":
-                children.setdefault(int(parent), []).append(int(stat.parent.name))
+            yield int(stat.parent.name), int(parent), state
+
+
+def descendants(root: int) -> list[int]:
+    """Ids of all live processes below ``root``, parents before their children."""
+    children: dict[int, list[int]] = {}
+    for pid, parent, state in _processes():
+        if state != "Z":
+            children.setdefault(parent, []).append(pid)
     found, queue = list[int](), [root]
     while queue:
         queue += (below := children.get(queue.pop(0), []))

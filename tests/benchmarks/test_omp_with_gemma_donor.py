@@ -56,7 +56,9 @@ def rows(tmp_path: Path) -> Path:
     )
     theirs = read_vocabulary(donor)
     match = match_ids(read_vocabulary(source), theirs)
-    lacking = [i for i in np.flatnonzero(match < 0) if GERMAN.fullmatch(theirs.token_bytes[i])]
+    lacking = [
+        i for i in np.flatnonzero(match < 0) if GERMAN.fullmatch(theirs.token_bytes[i] or b"")
+    ]
     rows_VC = read_rows(donor, find_row_names(donor)).input
     path = tmp_path / "rows.npz"
     np.savez(path, targets=rows_VC[lacking[:N_TARGETS]], anchors=rows_VC[match >= 0])

@@ -45,6 +45,22 @@ print(orphan)
     assert not is_alive(int(out))
 
 
+def test_an_adopted_process_that_ended_leaves_nothing():
+    out = run("""
+import os, subprocess, time
+from infra.process_tree import adopt_orphans, bury_orphans
+adopt_orphans()
+shell = subprocess.run(["sh", "-c", "sleep 0.3 > /dev/null & echo $!"], capture_output=True)
+own = subprocess.Popen(["true"])
+orphan = int(shell.stdout)
+time.sleep(1)
+assert os.path.exists(f"/proc/{orphan}")
+bury_orphans([own.pid])
+print(os.path.exists(f"/proc/{orphan}"), own.wait())
+""")
+    assert out.split() == ["False", "0"]
+
+
 def test_what_is_spared_lives():
     out = run(f"""
 import subprocess, sys
