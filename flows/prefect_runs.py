@@ -15,6 +15,7 @@ from infra.webhook.runs import NotYetError, RunRefusedError, ServerAwayError
 
 _BUSY = {408, 429, 502, 503, 504}
 _UNAUTHORISED = {401, 403}
+_NOT_FOUND = 404
 
 
 class NoServerError(InfraError, ValueError):
@@ -26,21 +27,32 @@ class PrefectRuns:
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
+        self._ids: dict[str, UUID] = {}
 
     async def create(self, deployment: str, parameters: dict[str, Any], key: str) -> str:
         """Make the run of a key; Prefect gives the one it has if the key came before."""
         try:
-            found = await self._client.read_deployment_by_name(deployment)
             run = await self._client.create_flow_run_from_deployment(
-                found.id, parameters=parameters, idempotency_key=key, tags=["webhook"]
+                await self._id(deployment),
+                parameters=parameters,
+                idempotency_key=key,
+                tags=["webhook"],
             )
-        except ObjectNotFound:
-            raise NotYetError(
-                f"Prefect has no deployment {deployment}; `tokgraft up` registers ours."
-            ) from None
         except (PrefectHTTPStatusError, httpx.HTTPError) as error:
+            if _status(error) == _NOT_FOUND:  # deleted since, and perhaps made anew
+                self._ids.pop(deployment, None)
+                raise _not_deployed(deployment) from None
             raise _explained(error) from error
         return str(run.id)
+
+    async def _id(self, deployment: str) -> UUID:
+        if deployment not in self._ids:
+            try:
+                found = await self._client.read_deployment_by_name(deployment)
+            except ObjectNotFound:
+                raise _not_deployed(deployment) from None
+            self._ids[deployment] = found.id
+        return self._ids[deployment]
 
     async def state(self, run_id: str) -> str:
         """Name of a run's state, as Prefect's pages show it."""
@@ -71,6 +83,14 @@ def require_server() -> None:
             "no Prefect server is named, and runs are made there; set PREFECT_API_URL, for example "
             "to http://127.0.0.1:4200/api, or let `tokgraft up` start both."
         )
+
+
+def _status(error: httpx.HTTPError) -> int | None:
+    return error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+
+
+def _not_deployed(deployment: str) -> NotYetError:
+    return NotYetError(f"Prefect has no deployment {deployment}; `tokgraft up` registers ours.")
 
 
 def _explained(error: httpx.HTTPError) -> InfraError:

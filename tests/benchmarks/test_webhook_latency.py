@@ -84,7 +84,7 @@ def test_200_at_once(tmp_path: Path, bare_port: int):
                 bare.append(p95_ms(send_at_once(bare_port, requests)))
                 began = time.perf_counter()
                 ours.append(p95_ms(send_at_once(webhook.port, requests)))
-                wait_for(lambda: webhook.queued() == 0, 60)
+                wait_for(lambda: webhook.queued() == 0, 120)
                 runs_seconds.append(time.perf_counter() - began)
                 assert prefect.keys() == ids
     finally:
@@ -95,4 +95,6 @@ def test_200_at_once(tmp_path: Path, bare_port: int):
         f"bare {np.median(bare):.0f} ms ({min(bare):.0f} to {max(bare):.0f}); "
         f"all runs there after {np.median(runs_seconds):.1f} s ({max(runs_seconds):.1f} at most)"
     )
-    assert min(ours) < 300  # whatever else the machine does only adds to it
+    # Whatever else the machine does only adds to these.
+    assert min(ours) < 300
+    assert min(runs_seconds) < 60

@@ -40,6 +40,7 @@ class Prefect:
         self._home = home
         self._port = embedded._free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
+        self._flow = ""
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -57,25 +58,30 @@ class Prefect:
             embedded._end(self._server)
             self._server = None
 
-    @property
-    def is_there(self) -> bool:
-        return self._server is not None
+    def deploy(self) -> None:
+        """A deployment that takes an integer n; no worker, so that its runs stay scheduled."""
+        name, deployment = DEPLOYMENT.split("/")
+        self._flow = self._create("flows/", name=name)["id"]
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 1000}}}
+        self._create(
+            "deployments/", name=deployment, flow_id=self._flow, enforce_parameter_schema=True,
+            parameter_openapi_schema=schema,
+        )  # fmt: skip
+
+    def undeploy(self) -> None:
+        """Delete the flow with its deployment and runs."""
+        httpx.delete(f"{self.url}/flows/{self._flow}", timeout=60).raise_for_status()
 
     @contextmanager
     def deployed(self) -> Iterator[None]:
-        """A deployment that takes an integer n; no worker, so that its runs stay scheduled."""
-        flow = self._create("flows/", name=DEPLOYMENT.split("/")[0])
-        schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 1000}}}
-        self._create(
-            "deployments/", name=DEPLOYMENT.split("/")[1], flow_id=flow["id"],
-            parameter_openapi_schema=schema, enforce_parameter_schema=True,
-        )  # fmt: skip
+        """A deployment for the block."""
+        self.deploy()
         try:
             yield
-        finally:  # with its deployment and runs
-            if not self.is_there:
+        finally:
+            if self._server is None:
                 self.start()
-            httpx.delete(f"{self.url}/flows/{flow['id']}", timeout=30).raise_for_status()
+            self.undeploy()
 
     def runs(self) -> list[dict[str, Any]]:
         answer = httpx.post(f"{self.url}/flow_runs/filter", json={"limit": 200}, timeout=30)
