@@ -75,11 +75,14 @@ class Chances:
 def main(fatal: int, report: Path, arguments: Sequence[str]) -> None:
     """Run the command line with chances to be killed; the report holds how many there were."""
     from flows.cli import app
+    from flows.embedded import prefect_server
     from infra.settings import get_settings
 
-    chances = Chances(get_settings().store_root, fatal)
-    chances.install()
-    app(list(arguments), standalone_mode=False)
+    # Its server first: what is instrumented imports Prefect, which reads its settings then.
+    with prefect_server():
+        chances = Chances(get_settings().store_root, fatal)
+        chances.install()
+        app(list(arguments), standalone_mode=False)
     report.write_text("\n".join(chances.names))
 
 

@@ -59,12 +59,12 @@ def in_fork(store: str, work: Callable[[], object], report: Path) -> int:
     os._exit(code)
 
 
-def count_chances(run: RunConfig) -> list[str]:
-    """Run to the end with nothing fatal; the names of all chances."""
+def count_chances(run: RunConfig) -> dict[str, list[str]]:
+    """Run to the end with nothing fatal; the names of all chances, and what was imported."""
     chances = Chances(get_settings().store_root, fatal=0)
     chances.install()
     pipeline(run)
-    return chances.names
+    return {"names": chances.names, "modules": list(sys.modules)}
 
 
 def run_and_die(run: RunConfig, fatal: int) -> None:
@@ -82,7 +82,7 @@ def go_on(run: RunConfig) -> dict[str, Any]:
         if n > 1 and not stage.endswith("_lock")
     ]
     problems = verify_store(settings_store(), fast=False).problems
-    return {"digests": digests(), "wrong": [*again, *problems], "modules": list(sys.modules)}
+    return {"digests": digests(), "wrong": [*again, *problems]}
 
 
 def whole_attempts() -> Iterator[tuple[str, str]]:
@@ -125,10 +125,10 @@ def sweep(file: Path, place: Path, n_tries: int) -> None:
     # The model is there from the start: its import needs torch, and is no part of the sweep.
     report_of(base, lambda: import_model(run.model, lock_model(run.model)).digest)
     shutil.copytree(base, place / "whole")
-    names = report_of(place / "whole", lambda: count_chances(run))
-    again = report_of(place / "whole", lambda: go_on(run))
-    expected = again["digests"]
-    import_all(again["modules"])
+    whole = report_of(place / "whole", lambda: count_chances(run))
+    names = whole["names"]
+    expected = report_of(place / "whole", lambda: go_on(run))["digests"]
+    import_all(whole["modules"])
     step = max(1, len(names) // n_tries) if n_tries else 1
     for fatal in range(1, len(names) + 1, step):
         store = place / "tried"
