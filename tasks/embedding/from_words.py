@@ -39,7 +39,8 @@ def make_from_words(method: HyperOfa, known: Known, reader: WordReader) -> MadeR
     of_new = words_by_token(cut_words(words, reader.encode_new), len(plan.match))
     needed_W = np.zeros(len(plan.match), bool)
     needed_W[plan.needed] = True
-    sets = [WordSets(reader.vectors.vectors, one) for one in (of_old, of_new.select(needed_W))]
+    old_sets = WordSets(reader.vectors.vectors, of_old)
+    new_sets = WordSets(reader.vectors.vectors, of_new.select(needed_W))
     settings = HyperOfaSettings(**method.model_dump(exclude={"method", "head", "vectors", "rank"}))
 
     def show(done: int, loss: float) -> None:
@@ -49,9 +50,11 @@ def make_from_words(method: HyperOfa, known: Known, reader: WordReader) -> MadeR
         rows_VD: Float32[np.ndarray, "V D"],
     ) -> tuple[Float32[np.ndarray, "K D"], Float32[np.ndarray, " T"]]:
         if method.rank is None:
-            return hyperofa(*sets, rows_VD, settings, reader.device, show)
+            return hyperofa(old_sets, new_sets, rows_VD, settings, reader.device, show)
         reduced = low_rank(rows_VD, method.rank)
-        made_KR, losses = hyperofa(*sets, reduced.coordinates, settings, reader.device, show)
+        made_KR, losses = hyperofa(
+            old_sets, new_sets, reduced.coordinates, settings, reader.device, show
+        )
         return made_KR @ reduced.primitives, losses
 
     input_KD, losses = make(old.input)
@@ -60,7 +63,7 @@ def make_from_words(method: HyperOfa, known: Known, reader: WordReader) -> MadeR
         input_KD,
         make(old.head)[0] if head_is_read else None,
         None,
-        sets[1].words.lengths > 0,
+        new_sets.words.lengths > 0,
         note="by a network, from the vectors of words that hold the token",
         losses=losses,
         measured={

@@ -133,8 +133,8 @@ class Readers:
             vectors = read_word_vectors(path, source.max_words)
         else:
             vectors = read_fasttext_model(path).word_vectors(source.max_words)
-        encoders = (_encoder(folder) for folder in (self.model_folder, self.tokenizer_folder))
-        return WordReader(vectors, *encoders, self.device(), self.progress)
+        old, new = _encoder(self.model_folder), _encoder(self.tokenizer_folder)
+        return WordReader(vectors, old, new, self.device(), self.progress)
 
     def compute_dtype(self, asked: str) -> torch.dtype:
         """Dtype of matrix products on this machine."""
