@@ -36,7 +36,7 @@ class TrainedNetwork(StageConfig):
     """Width of these layers; null takes the model's, as ZeTT does."""
     max_pieces: int = Field(default=7, gt=0)
     """Pieces of a token that the network sees; of a longer one the first ones."""
-    linear_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    linear_share: float = Field(default=0.75, ge=0.0, le=1.0)
     """Share of a ridge regression on old tokens that training starts from; 0 starts from the mean
     of pieces."""
     ridge: float = Field(default=0.05, gt=0.0)
