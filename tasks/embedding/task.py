@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.embedding.rows import NewRows
     from tasks.shared.model_rows import RowNames
 
-VERSION = 3
+VERSION = 4
 """Raise when the rows would change for the same config and inputs."""
 VIEWS = ("neighbours.parquet", "map.parquet", "norms.parquet")
 
@@ -57,7 +57,7 @@ def initialise_embeddings(
         extra.reserved,
     )
     names = find_row_names(model_folder)
-    known = Known(read_rows(model_folder, names), plan, source, target)
+    known = Known(read_rows(model_folder, names, len(source)), plan, source, target)
     readers = Readers(attempt, model_folder, tokens, corpus, donor[0] if donor else None)
     measured: Summary = {}
 
