@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.embedding.rows import NewRows
     from tasks.shared.model_rows import RowNames
 
-VERSION = 3
+VERSION = 4
 """Raise when the rows would change for the same config and inputs."""
 VIEWS = ("neighbours.parquet", "map.parquet", "norms.parquet")
 
@@ -155,7 +155,7 @@ def initialise_embeddings(
         extra.reserved,
     )
     names = find_row_names(model_folder)
-    known = Known(read_rows(model_folder, names), plan, source, target)
+    known = Known(read_rows(model_folder, names, len(source)), plan, source, target)
     readers = Readers(attempt, model_folder, tokenizer_folder, tokens, corpus, others)
     measured: Summary = {}
 

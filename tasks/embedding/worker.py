@@ -80,9 +80,10 @@ class Readers:
 
         donor = self._other("model")
         folder = open_artifact(donor)
-        match_W = match_ids(read_vocabulary(folder), known.target)
-        name = str(donor.summary.get("origin"))
-        return Donor(name, read_rows(folder, find_row_names(folder)), match_W)
+        theirs = read_vocabulary(folder)
+        rows = read_rows(folder, find_row_names(folder), len(theirs))
+        match_W = match_ids(theirs, known.target)
+        return Donor(str(donor.summary.get("origin")), rows, match_W)
 
     def _other(self, stage: str) -> Artifact:
         for artifact in self.others:
@@ -275,15 +276,15 @@ class Readers:
                 yield ids.values.to_numpy().astype(np.int64), text.as_py()
 
 
-def read_rows(folder: Path, names: RowNames) -> SourceRows:
-    """Read a model's token rows in float32."""
+def read_rows(folder: Path, names: RowNames, n_tokens: int) -> SourceRows:
+    """Read a model's token rows in float32, without those behind them that no token has."""
     from infra.weights import TensorFolder
     from tasks.embedding.rows import SourceRows
 
     tensors = TensorFolder(folder)
 
     def read(name: str) -> np.ndarray:
-        return tensors.get(name).float().numpy()
+        return tensors.get(name)[:n_tokens].float().numpy()
 
     input_VD = read(names.input)
     return SourceRows(

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import pyarrow.compute as pc
 import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict
@@ -181,7 +180,8 @@ class _Run:
         loss = CausalLoss(model)
         if start is None:
             check_loss(loss)
-        starts = self._starts(model)
+        ids = _pulled_ids(job)
+        starts = {} if ids is None else self._starts(model, ids)
         model.to(self.device).train()  # pyright: ignore[reportArgumentType]
         random: dict[str, torch.Tensor] = {}
         step = start.step if start else 0
@@ -204,7 +204,7 @@ class _Run:
                 random = {n: reader.read(n) for n in start.names(f"random/{place.rank}/")}
                 history = {n: reader.read(n) for n in start.names(HISTORY)}
                 self._history = History.from_tensors(history)
-        self.prior = self._prior(loss, starts)
+        self.prior = None if ids is None else self._prior(loss, ids, starts)
         restore_random_state(random, place.rank, self.device, job.config.seed)
         self._loss = loss
         return step
@@ -240,25 +240,22 @@ class _Run:
     def _optimizer(self, loss: CausalLoss, roles: dict[str, str]) -> torch.optim.AdamW:
         return make_optimizer(self._parameters(loss), roles, self._plan, self._job.config)
 
-    def _starts(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    def _starts(self, model: PreTrainedModel, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         """The pulled rows of the model as it came, whatever a checkpoint makes of it."""
-        ids = _pulled_ids(self._job)
-        if ids is None:
-            return {}
         roles = roles_of_parameters(model)
         return {
             name: parameter.detach()[ids].to(self.device, copy=True)
             for name, parameter in model.named_parameters()
-            if roles[name] in ("input_rows", "head") and parameter.ndim == 2
+            if roles[name] != "body" and parameter.ndim == 2
         }
 
-    def _prior(self, loss: CausalLoss, starts: dict[str, torch.Tensor]) -> RowPrior | None:
-        prior, ids = self._job.config.prior_regulariser, _pulled_ids(self._job)
-        if prior is None or ids is None:
-            return None
-        parameters, ids = self._parameters(loss), ids.to(self.device)
-        pulled = [PulledRows(parameters[name], ids, start) for name, start in starts.items()]
-        return RowPrior(prior.strength, pulled)
+    def _prior(
+        self, loss: CausalLoss, ids: torch.Tensor, starts: dict[str, torch.Tensor]
+    ) -> RowPrior | None:
+        prior, parameters = self._job.config.prior_regulariser, self._parameters(loss)
+        here = ids.to(self.device)
+        pulled = [PulledRows(parameters[name], here, start) for name, start in starts.items()]
+        return None if prior is None else RowPrior(prior.strength, pulled)
 
     def _parameters(self, loss: CausalLoss) -> dict[str, torch.nn.Parameter]:
         return dict(loss.model.named_parameters())

@@ -14,6 +14,7 @@ from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 
 class RowNamesError(InputError):
@@ -64,7 +65,7 @@ def find_row_names(folder: Path) -> RowNames:
             f"{architectures[0]} has no {'input embedding' if embedding is None else 'output head'}"
             "; a tokenizer can only be given to a model with both. Use its ...ForCausalLM class."
         )
-    _refuse_values_elsewhere(model, architectures[0], int(embedding.weight.size(0)))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    _refuse_values_elsewhere(model, architectures[0])
     # Of parameters that are one, the first name is the one a checkpoint holds.
     stored = {id(parameter): name for name, parameter in model.named_parameters()}
     modules = {id(module): name for name, module in model.named_modules()}
@@ -78,9 +79,9 @@ def find_row_names(folder: Path) -> RowNames:
     )
 
 
-def _refuse_values_elsewhere(model: nn.Module, architecture: str, n_rows: int) -> None:
+def _refuse_values_elsewhere(model: PreTrainedModel, architecture: str) -> None:
     """BART and its kin keep a bias of their logits in a buffer, which belongs to old tokens."""
-    stored = model.state_dict().keys()
+    stored, n_rows = model.state_dict().keys(), model.config.get_text_config().vocab_size
     for name, buffer in model.named_buffers():
         if name in stored and buffer.shape[-1:] == (n_rows,) and buffer.numel() == n_rows:
             raise RowNamesError(
