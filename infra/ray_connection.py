@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +42,7 @@ def connected(settings: Settings) -> Generator[None]:
         "log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True,
         "namespace": "tokgraft",
     }  # fmt: skip
+    told_to_end = signal.getsignal(signal.SIGTERM)
     try:
         if settings.ray_address is None:
             cpus = max(os.cpu_count() or 1, settings.world_size + 1)
@@ -47,6 +50,9 @@ def connected(settings: Settings) -> Generator[None]:
         else:
             _join(settings.ray_address, common)
             _refuse_other_versions()
+        # Ray takes the signal for itself; whoever had it knows whether a run was cancelled.
+        if callable(told_to_end) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, told_to_end)
         yield
     finally:
         ray.shutdown()

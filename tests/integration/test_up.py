@@ -347,7 +347,7 @@ def test_a_run_is_started_from_the_form_and_seen_to_complete(
     up.ended_stages(run)
     browser_page.open(f"{ui}/runs/flow-run/{run}")
     browser_page.wait_for("document.body.innerText.includes('Completed')")
-    browser_page.wait_for("document.body.innerText.includes('pretraining')")
+    browser_page.wait_for("document.body.innerText.includes('corpus')")  # its stages' log
     browser_page.screenshot(tmp_path / "run.png")
 
 
