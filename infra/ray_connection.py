@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,15 +43,33 @@ def connected(settings: Settings) -> Generator[None]:
         "namespace": "tokgraft",
     }  # fmt: skip
     try:
-        if settings.ray_address is None:
-            cpus = max(os.cpu_count() or 1, settings.world_size + 1)
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
-        else:
-            _join(settings.ray_address, common)
-            _refuse_other_versions()
+        with _signal_kept():
+            if settings.ray_address is None:
+                cpus = max(os.cpu_count() or 1, settings.world_size + 1)
+                ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+            else:
+                _join(settings.ray_address, common)
+                _refuse_other_versions()
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signal_kept() -> Generator[None]:
+    """Ray takes SIGTERM for itself; whoever had it knows whether a run was cancelled."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        yield
+    except SystemExit as told:
+        if told.code == signal.SIGTERM:  # Ray's way to say that the signal came meanwhile
+            handler(signal.SIGTERM, None)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _join(address: str, options: dict[str, Any]) -> None:

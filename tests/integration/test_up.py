@@ -345,7 +345,8 @@ def test_a_run_is_started_from_the_form_and_seen_to_complete(
     up.ended_stages(run)
     browser_page.open(f"{ui}/runs/flow-run/{run}")
     browser_page.wait_for("document.body.innerText.includes('Completed')")
-    browser_page.wait_for("document.body.innerText.includes('pretraining')")
+    browser_page.wait_for("document.body.innerText.includes('corpus')")  # its stages' log
+    browser_page.wait_for("document.body.innerText.includes('15 Task runs')")
     browser_page.screenshot(tmp_path / "run.png")
 
 
@@ -353,7 +354,7 @@ def test_a_cancelled_run_ends_with_its_training(up: Up):
     run = up.begin("adapt", config="long.yaml")
     ours = up.wait_for_training()
     up.set_state(run, type="CANCELLING")
-    assert up.wait_until(run, "CANCELLED", "CRASHED", "FAILED")["type"] == "CANCELLED"
+    up.wait_until(run, "CANCELLED")
     wait_for(lambda: len(descendants(ours)) == 2)  # the server and the worker
 
 
