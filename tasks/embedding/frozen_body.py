@@ -83,7 +83,7 @@ def _layers_of(model: PreTrainedModel) -> nn.ModuleList:
             return module
     raise UnknownBodyError(
         f"{type(model).__name__} has no list of its {n_layers} layers, so it cannot be run in "
-        "part; use another initialiser than token_distillation."
+        "part; run all of them."
     )
 
 
@@ -97,7 +97,6 @@ def _row_scale(table: nn.Embedding) -> float:
     if float((seen_VD - scale * weight_VD).norm()) > TOLERANCE * float(seen_VD.norm()):
         raise UnknownBodyError(
             f"{type(table).__name__} gives something else than a multiple of the stored rows, so "
-            "new rows cannot be put in their place; use another initialiser than "
-            "token_distillation."
+            "new rows cannot be put in their place; use an initialiser that does not run the model."
         )
     return scale

@@ -65,25 +65,25 @@ class Lessons:
         return self.old.held_out_errors(self.network, self.method.seed)
 
     def _on_text(self) -> Float32[np.ndarray, " T"]:
-        choice, seed, loss = self.choice, self.method.seed, self.choice.loss
-        windows = self._windows()
-        dtype = self.texts.compute_dtype(choice.compute_dtype)
-        model = self.texts.model()
-        rows = self.known.rows
-        kind, n_layers, n_negatives, scale = self._loss_kind(), None, 0, 1.0
-        if isinstance(loss, HiddenStates):
-            n_layers = loss.n_body_layers
+        choice, seed, kind = self.choice, self.method.seed, self._loss_kind()
+        n_layers, n_negatives, scale = None, 0, 1.0
+        if isinstance(choice.loss, HiddenStates):
+            n_layers = choice.loss.n_body_layers
         else:
-            n_negatives = loss.n_negatives
-            scale = read_hidden_states(model, [windows[0].old.tolist()]).logit_scale
+            n_negatives = choice.loss.n_negatives
+        windows = self._windows()
         sampler = self._sampler(n_negatives if kind == "tokens" else 0)
+        batches = sampler.batches(windows, choice.windows_per_step, choice.n_steps, seed)
+        model = self.texts.model()
+        if kind != "hidden_states":
+            scale = read_hidden_states(model, [windows[0].old.tolist()]).logit_scale
+        rows, dtype = self.known.rows, self.texts.compute_dtype(choice.compute_dtype)
         bias_V = np.zeros(len(rows.head), np.float32) if rows.head_bias is None else rows.head_bias
 
         def show(done: int, value: float) -> None:
             said = "distance of hidden states" if kind == "hidden_states" else "nats of next token"
             self.texts.progress(done, choice.n_steps, f"{said} {value:.3f}")
 
-        batches = sampler.batches(windows, choice.windows_per_step, choice.n_steps, seed)
         with frozen_body(model, n_layers) as body:
             pieces = self.known.plan.pieces
             teacher = TextTeacher(

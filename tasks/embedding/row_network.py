@@ -52,7 +52,7 @@ class RowNetwork(nn.Module):
         self.layers = nn.ModuleList(_layer(shape.hidden) for _ in range(shape.n_layers))
         self.norm = nn.LayerNorm(shape.hidden)
         self.out = nn.Linear(3 * shape.hidden, rows)
-        # Each side reads its own rows alone: a third of the features, and as good.
+        # Each side reads its own rows alone, which keeps the sums behind the regression small.
         self.linear = nn.Parameter(torch.zeros(shape.n_sides, 3 * shape.width, shape.width))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
