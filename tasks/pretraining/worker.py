@@ -103,8 +103,9 @@ def _pulled_ids(job: TrainingJob) -> torch.Tensor | None:
         )
     folder = open_artifact(job.embedding, "lineage.parquet")
     lineage = read_table(folder / "lineage.parquet", ["id", "part", "method"])
-    rows = lineage.filter(pc.field("part") == "input")
-    return pulled_ids(rows["id"].to_pylist(), rows["method"].to_pylist(), prior.rows)
+    rows = [row for row in lineage.to_pylist() if row["part"] == "input"]
+    ids, methods = ([row[name] for row in rows] for name in ("id", "method"))
+    return pulled_ids(ids, methods, prior.rows)
 
 
 def _packed_corpus(job: TrainingJob) -> PackedCorpus:
