@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import yaml
@@ -44,13 +45,13 @@ class Prefect:
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        before = os.environ.get("PREFECT_HOME")
-        os.environ["PREFECT_HOME"] = str(self._home)
-        try:
+        environment = {
+            "PREFECT_HOME": str(self._home),
+            # No worker takes these runs. To mark each as late keeps SQLite locked for a minute.
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "3600",
+        }
+        with patch.dict(os.environ, environment):
             self._server = embedded._start(self._port, self._home / "log")
-        finally:
-            del os.environ["PREFECT_HOME"]
-            os.environ |= {} if before is None else {"PREFECT_HOME": before}
         assert embedded._answers(self._server, self._port), (self._home / "log").read_text()
 
     def stop(self) -> None:
@@ -70,7 +71,8 @@ class Prefect:
 
     def undeploy(self) -> None:
         """Delete the flow with its deployment and runs."""
-        httpx.delete(f"{self.url}/flows/{self._flow}", timeout=60).raise_for_status()
+        url = f"{self.url}/flows/{self._flow}"
+        wait_for(lambda: httpx.delete(url, timeout=60).status_code in (204, 404), 60)
 
     @contextmanager
     def deployed(self) -> Iterator[None]:
