@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -79,17 +78,19 @@ def browser_page(tmp_path: Path) -> Iterator[Page]:
     if BROWSER is None:
         pytest.skip("no Chromium on this machine")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1000"]
+    profile = tmp_path / "profile"
     process = subprocess.Popen(
-        [
-            BROWSER, *options, "--remote-debugging-port=0",
-            f"--user-data-dir={tmp_path / 'profile'}", "about:blank",
-        ],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [BROWSER, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
-        assert process.stderr is not None
-        found = (re.search(r"ws://[^:]+:(\d+)/", line) for line in process.stderr)
-        port = next(match[1] for match in found if match)
+        address_file = profile / "DevToolsActivePort"  # port and path, when it listens
+        deadline = time.monotonic() + 60
+        while not address_file.exists() or address_file.read_text().count("\n") < 1:
+            assert time.monotonic() < deadline, "Chromium does not listen"
+            time.sleep(0.1)
+        port = address_file.read_text().split()[0]
         tabs = httpx.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
         address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
         with connect(address, max_size=None, proxy=None) as connection:
@@ -97,5 +98,3 @@ def browser_page(tmp_path: Path) -> Iterator[Page]:
     finally:
         process.terminate()
         process.wait(timeout=20)
-        if process.stderr is not None:
-            process.stderr.close()
