@@ -87,7 +87,6 @@ class Readers:
 
     def _make_from_lexicon(self, method: FromLexicon, known: Known) -> MadeRows:
         """Lay out what lies outside; errors name it by where it lies."""
-        from infra.devices import torch_device
         from infra.located_files import lay_out
         from tasks.embedding.from_lexicon import make_from_lexicon
         from tasks.embedding.lexicon import Lexicon
@@ -101,7 +100,7 @@ class Readers:
                 if method.outside_files.encoder is not None:
                     places[str(staged)] = rows[0]["uri"].removesuffix(f"/{rows[0]['source']}")
             lexicon = Lexicon(
-                staged, self.model_folder, self._texts, self._encode, torch_device, self.progress
+                staged, self.model_folder, self._texts, self._encode, self._device, self.progress
             )
             with named_as(places):
                 return make_from_lexicon(method, known, lexicon)
@@ -147,11 +146,9 @@ class Readers:
         """The source model in float32."""
         import torch
 
-        from infra.devices import torch_device
         from tasks.shared.model_loading import load_causal_lm
 
-        self._set_threads()
-        return load_causal_lm(self.model_folder, torch.float32, torch_device())
+        return load_causal_lm(self.model_folder, torch.float32, self._device())
 
     def compute_dtype(self, asked: str) -> torch.dtype:
         """Dtype of matrix products on this machine."""
@@ -218,13 +215,16 @@ class Readers:
             hidden.states, config.direction_ridge, config.max_direction_spread, hidden.logit_scale
         )
 
-    def _set_threads(self) -> None:
+    def _device(self) -> str:
+        """Where a model runs, with as many threads as the settings say."""
         import torch
 
+        from infra.devices import torch_device
         from infra.settings import get_settings
 
         if n_threads := get_settings().n_threads:
             torch.set_num_threads(n_threads)
+        return torch_device()
 
     def _sample_texts(self, n_tokens: int, rng: np.random.Generator) -> list[str]:
         from tasks.embedding.sampling import choose_documents
