@@ -93,7 +93,6 @@ class Readers:
 
     def _make_from_lexicon(self, method: FromLexicon, known: Known) -> MadeRows:
         """Lay out what lies outside; errors name it by where it lies."""
-        from infra.devices import torch_device
         from infra.located_files import lay_out
         from tasks.embedding.from_lexicon import make_from_lexicon
         from tasks.embedding.lexicon import Lexicon
@@ -107,7 +106,7 @@ class Readers:
                 if method.outside_files.encoder is not None:
                     places[str(staged)] = rows[0]["uri"].removesuffix(f"/{rows[0]['source']}")
             lexicon = Lexicon(
-                staged, self.model_folder, self._texts, self._encode, torch_device, self.progress
+                staged, self.model_folder, self._texts, self._encode, self.device, self.progress
             )
             with named_as(places):
                 return make_from_lexicon(method, known, lexicon)
@@ -153,19 +152,21 @@ class Readers:
         """The source model in float32."""
         import torch
 
-        from infra.devices import torch_device
         from tasks.shared.determinism import compute_deterministically
         from tasks.shared.model_loading import load_causal_lm
 
-        self._set_threads()
         compute_deterministically()
-        return load_causal_lm(self.model_folder, torch.float32, torch_device())
+        return load_causal_lm(self.model_folder, torch.float32, self.device())
 
     def device(self) -> str:
-        """Where networks are computed."""
-        from infra.devices import torch_device
+        """Where models and networks run, with as many threads as the settings say."""
+        import torch
 
-        self._set_threads()
+        from infra.devices import torch_device
+        from infra.settings import get_settings
+
+        if n_threads := get_settings().n_threads:
+            torch.set_num_threads(n_threads)
         return torch_device()
 
     def outside_file(self, role: str) -> Path:
@@ -241,14 +242,6 @@ class Readers:
         return constant_direction(
             hidden.states, config.direction_ridge, config.max_direction_spread, hidden.logit_scale
         )
-
-    def _set_threads(self) -> None:
-        import torch
-
-        from infra.settings import get_settings
-
-        if n_threads := get_settings().n_threads:
-            torch.set_num_threads(n_threads)
 
     def _sample_texts(self, n_tokens: int, rng: np.random.Generator) -> list[str]:
         from tasks.embedding.sampling import choose_documents
