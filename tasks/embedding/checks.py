@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from tasks.embedding.rows import Origins
+from tasks.embedding.type_rows import TYPE_MEAN
 from tasks.shared.errors import InputError
 
 TOLERANCE = 1e-5
 """Of shares, which are sums of float32 weights."""
-MEANS = ("mean", "fallback")
+MEANS = ("mean", "fallback", TYPE_MEAN)
 """Methods that give many tokens one row and need no weights to say so."""
 
 

@@ -56,6 +56,9 @@ class EmbeddingConfig(StageConfig):
     """New special token -> old special token whose rows it takes, beyond role and equal text."""
     tool_tokens: Literal["description", "name"] = "description"
     """Whose words a tool token's rows are the mean of, where the source has no such token."""
+    type_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the mean row of a term's semantic type in the row of a new required term. Types are
+    the tokenizer's, of term lists that name them; head rows of first pieces stay as they are."""
     fallback: tuple[FallbackStep, ...] = Field(default=("error",), min_length=1)
     """What to try in turn for a token that the initialiser has nothing for: the mean of its old
     pieces, a draw from the old rows' normal distribution, the mean of all old rows, or stop."""

@@ -138,7 +138,8 @@ def initialise_embeddings(
     from tasks.embedding.initialise import Choices, initialise
     from tasks.embedding.known import Known
     from tasks.embedding.row_plan import plan_rows
-    from tasks.embedding.worker import Readers, read_rows
+    from tasks.embedding.type_rows import with_type_means
+    from tasks.embedding.worker import Readers, read_rows, term_types
     from tasks.shared.extra_tokens import read_extra_tokens
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import Segmenter, read_vocabulary
@@ -168,6 +169,9 @@ def initialise_embeddings(
     choices = Choices(method.method, method.head, config.fallback, config.fallback_seed)
     made = readers.make_rows(method, known)
     rows = initialise(known, made, choices, prior)
+    if config.type_share:
+        types, of_head = term_types(tokenizer_folder), method.head in ("same", "untied")
+        rows = with_type_means(rows, plan, types, config.type_share, of_head=of_head)
     if made.losses is not None:
         write_table(attempt.folder / "losses.parquet", pa.table({"loss": made.losses}))
     if made.network is not None:

@@ -288,6 +288,15 @@ def read_rows(folder: Path, names: RowNames, n_tokens: int) -> SourceRows:
     )
 
 
+def term_types(tokenizer_folder: Path) -> dict[int, str]:
+    """Semantic type of each required term that has one, by id."""
+    from infra.parquet import read_table
+
+    table = read_table(tokenizer_folder / "vocabulary.parquet", ["id", "term_type"])
+    named = zip(table["id"].to_pylist(), table["term_type"].to_pylist(), strict=True)
+    return {token: name for token, name in named if name}
+
+
 def _files(artifact: Artifact, pattern: str) -> list[Path]:
     return sorted(open_artifact(artifact, f"{pattern}.parquet").glob(f"{pattern}.parquet"))
 

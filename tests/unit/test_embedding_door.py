@@ -281,6 +281,32 @@ def test_tools_and_reserved_tokens_need_no_fallback(
             torch.testing.assert_close(part[start + 1 :], others.expand(2, -1))
 
 
+def test_terms_of_one_type_share_a_part_of_their_rows(
+    tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    inputs = Inputs(
+        tiny_model_folder, extended(tiny_model_folder, small_corpus_texts), small_corpus_texts
+    )
+    terms = [inputs.n_tokens - 3, inputs.n_tokens - 1]
+    types = ["law" if i in terms else None for i in range(inputs.n_tokens)]
+    columns = {"id": range(inputs.n_tokens), "term_type": pa.array(types, pa.string())}
+    files = open_artifact(inputs.tokenizer)
+
+    def write(place: Path) -> None:
+        shutil.copytree(files, place, dirs_exist_ok=True)
+        write_table(place / "vocabulary.parquet", pa.table(columns))
+
+    inputs.tokenizer = artifact_of("tokenizer", write)
+    alone, shared = (
+        rows_of(inputs.initialise(MEAN.model_copy(update={"type_share": share})))[0]["input_rows"]
+        for share in (0.0, 0.5)
+    )
+    wanted = (alone[terms] + alone[terms].mean(dim=0)) / 2
+    torch.testing.assert_close(shared[terms], wanted)
+    others = [i for i in range(inputs.n_tokens) if i not in terms]
+    assert torch.equal(shared[others], alone[others])
+
+
 def test_counts_of_another_tokenizer_are_refused(
     tiny_model_folder: Path, small_corpus_texts: list[str]
 ):
