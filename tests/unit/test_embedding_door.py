@@ -31,7 +31,6 @@ from tasks.embedding.config_learned import (
     NextToken,
     TrainedNetwork,
 )
-from tasks.embedding.config_lexical import WordVectorFile
 from tasks.embedding.config_source import (
     Composed,
     Mean,
@@ -47,6 +46,7 @@ from tasks.embedding.config_text import (
     TokenDistillation,
     TokenVectors,
 )
+from tasks.embedding.config_vectors import WordVectorFile
 from tasks.embedding.constant_direction import NoConstantDirectionError
 from tasks.embedding.network_file import NetworkFileError
 from tasks.embedding.prefix_prior import CountsError
