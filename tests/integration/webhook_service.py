@@ -20,6 +20,8 @@ import httpx
 import yaml
 
 from flows import embedded
+from flows.prefect_process import answers, start_server
+from infra.process_tree import end
 
 SECRET = "It is a secret of 32 characters."
 DEPLOYMENT = "nightly/small"
@@ -50,13 +52,14 @@ class Prefect:
             # No worker takes these runs. To mark each as late keeps SQLite locked for a minute.
             "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "3600",
         }
+        log = self._home / "log"
         with patch.dict(os.environ, environment):
-            self._server = embedded._start(self._port, self._home / "log")
-        assert embedded._answers(self._server, self._port), (self._home / "log").read_text()
+            self._server = start_server("127.0.0.1", self._port, log, {})
+        assert answers(self._server, f"http://127.0.0.1:{self._port}"), log.read_text()
 
     def stop(self) -> None:
         if self._server is not None:
-            embedded._end(self._server)
+            end(self._server, 5.0)
             self._server = None
 
     def deploy(self) -> None:
