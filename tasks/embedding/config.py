@@ -8,6 +8,7 @@ from tasks.embedding.config_base import FallbackStep, PrefixPrior
 from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
 from tasks.embedding.config_learned import Hypernetwork, HyperOfa
 from tasks.embedding.config_lexical import Ofa, TokenAdapt, TransTokenizer, Wechsel
+from tasks.embedding.config_prealign import PreAlign
 from tasks.embedding.config_source import (
     Composed,
     Mean,
@@ -40,7 +41,8 @@ Initialiser = Annotated[
     | TransTokenizer
     | TokenAdapt
     | Hypernetwork
-    | HyperOfa,
+    | HyperOfa
+    | PreAlign,
     Field(discriminator="method"),
 ]
 

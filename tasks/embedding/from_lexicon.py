@@ -20,9 +20,11 @@ from tasks.embedding.config_lexical import (
     Wechsel,
     parallel_role,
 )
+from tasks.embedding.config_prealign import PreAlign
 from tasks.embedding.config_vectors import FastTextFile, VectorSource, WordVectorFile
 from tasks.embedding.dictionaries import read_dictionary
 from tasks.embedding.fasttext_model import FastTextModel, read_fasttext_model
+from tasks.embedding.from_word_pairs import make_from_word_pairs
 from tasks.embedding.from_words import WordReader, make_from_words
 from tasks.embedding.gettext_catalogues import iter_catalogue_pairs
 from tasks.embedding.known import Known
@@ -39,7 +41,7 @@ from tasks.embedding.wechsel import wechsel
 from tasks.embedding.word_vectors import WordVectors, read_word_vectors
 from tasks.embedding.words_of_tokens import token_texts
 
-FromLexicon = Wechsel | Ofa | TransTokenizer | TokenAdapt | HyperOfa
+FromLexicon = Wechsel | Ofa | TransTokenizer | TokenAdapt | HyperOfa | PreAlign
 
 
 def make_from_lexicon(method: FromLexicon, known: Known, lexicon: Lexicon) -> MadeRows:
@@ -59,6 +61,8 @@ def make_from_lexicon(method: FromLexicon, known: Known, lexicon: Lexicon) -> Ma
             return _adapted(method, known, lexicon)
         case HyperOfa():
             return _learned(method, known, lexicon)
+        case PreAlign():
+            return make_from_word_pairs(method, known, lexicon)
 
 
 def _wechsel(method: Wechsel, known: Known, lexicon: Lexicon) -> MadeRows:

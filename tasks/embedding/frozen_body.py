@@ -3,7 +3,7 @@
 Only its first layers may run, with the final norm behind them: then deeper ones cost nothing, and
 states of any depth have the scale that the norm gives them.
 
-Dimensions: B = sequences, L = their length, D = model width.
+Dimensions: B = sequences, L = their length, D = model width, H = layers and their input.
 """
 
 from collections.abc import Generator
@@ -41,6 +41,16 @@ class FrozenBody:
         # What is causal does not see the padding to its right, so no mask is needed.
         output = self._body(inputs_embeds=rows_BLD * self._scale, use_cache=False)
         return output.last_hidden_state.float()
+
+    def states_of_layers(self, rows_BLD: Float[Tensor, "B L D"]) -> Float[Tensor, "H B L D"]:
+        """The input rows as the body takes them, and hidden states behind each layer.
+
+        The last are those behind the final norm.
+        """
+        output = self._body(
+            inputs_embeds=rows_BLD * self._scale, use_cache=False, output_hidden_states=True
+        )
+        return torch.stack(output.hidden_states).float()
 
     def old_rows(self, ids_BL: Int64[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
         """Rows as the checkpoint stores them."""

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tasks.embedding.words_of_tokens import Encode
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 Side = Literal["source", "target"]
 """The source model's tokenizer and language, or the new tokenizer's."""
@@ -24,6 +28,10 @@ class Lexicon:
     encode: Callable[[Side], Encode]
     device: Callable[[], str]
     """Where a model runs on this machine."""
+    model: Callable[[], "PreTrainedModel"]
+    """The source model in float32, to train rows against."""
+    compute_dtype: Callable[[str], "torch.dtype"]
+    """Dtype of matrix products on this machine."""
     progress: Callable[[int, int, str], None] = lambda done, total, text: None
 
     def file(self, role: str) -> Path:

@@ -106,8 +106,9 @@ class Readers:
                 if method.outside_files.encoder is not None:
                     places[str(staged)] = rows[0]["uri"].removesuffix(f"/{rows[0]['source']}")
             lexicon = Lexicon(
-                staged, self.model_folder, self._texts, self._encode, self.device, self.progress
-            )
+                staged, self.model_folder, self._texts, self._encode, self.device,
+                self.model, self.compute_dtype, self.progress,
+            )  # fmt: skip
             with named_as(places):
                 return make_from_lexicon(method, known, lexicon)
 
