@@ -5,7 +5,6 @@ older form draws no field for such a choice, and its newer one takes the name of
 free text; so these flows take a run file's name and a few changes, or a whole run as JSON.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
 from prefect import flow
@@ -15,9 +14,16 @@ from pydantic import Field
 from flows import adapt as main_path
 from flows import compare as comparison
 from flows import measure
-from flows.compare_config import CompareConfig
-from flows.run_config import RunConfig, RunConfigError, check_config
-from flows.run_files import Kind, read_run_file, run_files, with_changes
+from flows.asked_run import (
+    AS_CONFIGURED,
+    NO_FILE,
+    Count,
+    WholeRun,
+    asked_adapt,
+    asked_compare,
+    asked_evaluate,
+)
+from flows.run_files import Kind, run_files
 from infra.process_tree import die_with_parent
 from infra.settings import get_settings
 from infra.stages import settings_store
@@ -26,9 +32,6 @@ from tasks.tokenizer.config import TokenizerConfig
 
 DEPLOYMENT = "tokgraft"
 """Name of each flow's deployment: ``adapt/tokgraft``."""
-NO_FILE = "(none: the run below)"
-AS_CONFIGURED = "(as configured)"
-"""What choices of a form begin with."""
 
 
 def _choice(first: str, names: list[str]) -> dict[str, Any]:
@@ -48,8 +51,6 @@ RunFile = Annotated[str, Field(json_schema_extra=_files("run"))]
 CompareFile = Annotated[str, Field(json_schema_extra=_files("comparison"))]
 Tokenizer = Annotated[str, Field(json_schema_extra=_methods(TokenizerConfig))]
 InitialiserName = Annotated[str, Field(json_schema_extra=_methods(Initialiser))]
-Count = Annotated[int, Field(gt=0)]
-WholeRun = dict[str, Any]
 
 
 def _run_name() -> str:
@@ -85,16 +86,17 @@ def adapt(
         refresh: Look at every source again, packages too; schedules do.
         run: In place of config: a whole run as JSON, with the fields of a run file.
     """
-    name, values = _asked_for("run", config, run)
-    changed = with_changes(
-        values,
+    _prepare()
+    asked = asked_adapt(
+        config=config,
         target_bytes=target_bytes,
-        tokenizer=_unless_as_configured(tokenizer),
+        tokenizer=tokenizer,
         vocabulary_size=vocabulary_size,
-        initialiser=_unless_as_configured(initialiser),
+        initialiser=initialiser,
         refresh=refresh,
+        run=run,
     )
-    main_path.adapt.fn(check_config(changed, RunConfig, name))
+    main_path.adapt.fn(asked)
 
 
 @flow(name="compare", flow_run_name=_run_name, persist_result=False)
@@ -112,9 +114,9 @@ def compare(
         refresh: Look at every source again, packages too; schedules do.
         run: In place of config: a whole comparison as JSON, with the fields of its file.
     """
-    name, values = _asked_for("comparison", config, run)
-    changed = with_changes(values, target_bytes=target_bytes, refresh=refresh)
-    comparison.compare.fn(check_config(changed, CompareConfig, name))
+    _prepare()
+    asked = asked_compare(config=config, target_bytes=target_bytes, refresh=refresh, run=run)
+    comparison.compare.fn(asked)
 
 
 @flow(name="evaluate", flow_run_name=_run_name, persist_result=False)
@@ -132,34 +134,13 @@ def evaluate(
         refresh: Look at every source again, packages too; schedules do.
         run: In place of config: a whole run as JSON, with the fields of a run file.
     """
-    name, values = _asked_for("run", config, run)
-    kept = {k: v for k, v in with_changes(values, refresh=refresh).items() if k in _MEASURED}
-    if model:
-        kept["model"] = {"source": {"kind": "directory", "path": model}}
-    measure.evaluate.fn(check_config(kept, measure.MeasureConfig, name))
+    _prepare()
+    measure.evaluate.fn(asked_evaluate(config=config, model=model, refresh=refresh, run=run))
 
 
-_MEASURED = frozenset(measure.MeasureConfig.model_fields)
 FLOWS = (adapt, compare, evaluate)
 
 
-def _asked_for(
-    kind: Kind, config: str, run: Mapping[str, Any] | None
-) -> tuple[str, Mapping[str, Any]]:
-    """How a person knows what a run was asked to do, and its values.
-
-    Raises:
-        RunConfigError: nothing is named, or two things are.
-    """
+def _prepare() -> None:
     die_with_parent()  # a worker that is killed leaves no training behind
     settings_store().check_writable()
-    if (run is None) == (config == NO_FILE):
-        came = f"config is {config} and run {'is empty' if run is None else 'is given'}"
-        raise RunConfigError(f"{came}; choose a file as config, or give a whole run as run.")
-    if run is not None:
-        return "run", run
-    return config, read_run_file(get_settings().configs, kind, config)
-
-
-def _unless_as_configured(name: str) -> str | None:
-    return None if name == AS_CONFIGURED else name

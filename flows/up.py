@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from flows.prefect_process import reach_directly
 from flows.up_parts import DEPLOYMENTS, Parts
-from flows.up_place import Place, check_place, make_home
+from flows.up_place import Place, check_place, make_home, taken_webhook_secrets
 from flows.up_state import check_port, sole_owner
 from infra.process_tree import adopt_orphans, bury_orphans
 
@@ -37,7 +37,7 @@ def up(place: Place, say: Callable[[str, str], None]) -> None:
         check_port(place.host, place.port, place.url)
         reach_directly(urlsplit(place.url).hostname or place.host)
         adopt_orphans()
-        parts = Parts(place, home)
+        parts = Parts(place, home, taken_webhook_secrets())
         stack.callback(parts.end)
         parts.start()
         say("Prefect", place.url)

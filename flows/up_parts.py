@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +36,8 @@ class Parts:
     place: Place
     home: Path
     """Folder of logs and records."""
+    webhook_secrets: Mapping[str, str]
+    """Variables that the webhook receiver alone is given."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -62,13 +64,14 @@ class Parts:
                 log = self._log("server")
                 raise UpError(f"the server answers with {error!r}; its log is {log}.") from error
             started = time.time()
-            self._start_part("worker", "serve")
+            self._start_part("worker", {}, "serve")
             registered = [lambda n=name: _is_registered(api, n, started) for name in DEPLOYMENTS]
             self._wait("worker", lambda: all(is_there() for is_there in registered))
         if self.place.webhook is not None:
             allow_list, port = self.place.webhook
             listening = ("--host", self.place.host, "--port", str(port))
-            self._start_part("webhook", "webhook", str(allow_list), *listening)
+            asked = ("webhook", str(allow_list), *listening)
+            self._start_part("webhook", self.webhook_secrets, *asked)
             self._wait("webhook", lambda: _listens(replace(self.place, port=port)))
 
     def check(self) -> None:
@@ -105,11 +108,11 @@ class Parts:
     def _api(self, seconds: float) -> httpx.Client:
         return api_at(f"{self.place.url}/api", seconds=seconds)
 
-    def _start_part(self, name: str, *arguments: str) -> None:
+    def _start_part(self, name: str, secrets: Mapping[str, str], *arguments: str) -> None:
         with self._log(name).open("wb") as file:
             self.processes[name] = subprocess.Popen(
                 (sys.executable, "-P", "-m", "flows.cli", *arguments),
-                env={**os.environ, **client_environment(self.place, self.home)},
+                env={**os.environ, **client_environment(self.place, self.home), **secrets},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a terminal's Ctrl-C is for the parent, which ends them

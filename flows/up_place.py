@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flows.prefect_api import CLIENT_AUTH, SERVER_AUTH
 from flows.run_files import SCHEDULES
 from infra.errors import InfraError
-from infra.settings import get_settings
+from infra.settings import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET, get_settings
 
 
 class UpError(InfraError, RuntimeError):
@@ -93,6 +93,12 @@ def make_home() -> Path:
     return home
 
 
+def taken_webhook_secrets() -> dict[str, str]:
+    """The receiver's secrets, which no other process that this one starts is to inherit."""
+    names = (WEBHOOK_SECRET, WEBHOOK_OLD_SECRET)
+    return {name: os.environ.pop(name) for name in names if name in os.environ}
+
+
 def server_environment(place: Place, home: Path) -> dict[str, str]:
     """Variables of the server."""
     environment = {
@@ -102,6 +108,9 @@ def server_environment(place: Place, home: Path) -> dict[str, str]:
         "PREFECT_SERVER_UI_API_URL": "/api",  # of the host that the browser reached it by
         # Prefect lets every page that a browser shows speak to the API; no other page has to.
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": place.url,
+        # Runs wait for the one before them, which takes hours at times; to mark hundreds of them
+        # as late keeps SQLite locked for a minute.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "3600",
         "DO_NOT_TRACK": "1",
     }
     if place.database_url is not None:

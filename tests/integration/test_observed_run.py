@@ -31,7 +31,6 @@ def run_watched(file: Path, metrics: Path) -> tuple[list[dict], dict[tuple[str, 
     return [json.loads(line) for line in done.stderr.splitlines()], calls
 
 
-@pytest.mark.xfail(strict=False, reason="not yet seen to pass after its last change")
 def test_a_run_is_told_in_records_and_metrics(tmp_path: Path, tiny_run: dict):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(tiny_run))
@@ -49,7 +48,6 @@ def test_a_run_is_told_in_records_and_metrics(tmp_path: Path, tiny_run: dict):
         assert set(last["result"]) == {"export", "report"}
 
 
-@pytest.mark.xfail(strict=False, reason="not yet seen to pass after its last change")
 def test_a_stage_that_fails_is_a_record_and_a_count(tmp_path: Path, tiny_run: dict):
     file = tmp_path / "run.yaml"
     corpus = {**tiny_run["corpus"], "budget_bytes": 10_000_000}

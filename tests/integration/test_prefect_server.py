@@ -101,7 +101,6 @@ def test_a_cron_schedule_makes_runs(server):
     assert len(scheduled) >= 1
 
 
-@pytest.mark.xfail(strict=False, reason="not yet seen to pass after its last change")
 def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, tiny_run: dict):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_run))
     for _ in range(2):
@@ -129,7 +128,6 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
     assert {"report", "corpus-summary", "pretraining-summary"} <= {a["key"] for a in artifacts}
 
 
-@pytest.mark.xfail(strict=False, reason="not yet seen to pass after its last change")
 def test_prefect_yaml_deploys_every_flow_to_a_work_pool(server, tmp_path: Path):
     create(server, "work_pools/", name="tokgraft", type="process")
     done = subprocess.run(

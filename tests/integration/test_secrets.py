@@ -23,7 +23,6 @@ IN_ENVIRONMENT = {
 }
 
 
-@pytest.mark.xfail(strict=False, reason="failed beside other work; cause not yet found")
 def test_a_run_writes_no_secret_anywhere(tmp_path: Path, tiny_run: dict, own_place: Path):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_run))
     said = tokgraft("run", tmp_path, own_place)

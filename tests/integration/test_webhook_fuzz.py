@@ -20,13 +20,11 @@ from webhook_service import DEPLOYMENT, Webhook, delivery, running
 
 from infra.webhook.openapi import openapi_document
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.xfail(strict=False, reason="its set-up failed once when split over two workers"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-seen: Counter[tuple[str, int]] = Counter()
+DELIVER = "POST /deliveries"
+answered: Counter[int] = Counter()
+"""Statuses of what was delivered by the process that runs this."""
 NO_PREFECT = "http://127.0.0.1:9/api"
 NO_RATE = {"requests_per_second": 1e6, "burst": 1_000_000, "max_body_bytes": 4096}
 
@@ -38,9 +36,8 @@ def webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
     with running(webhook):
         yield webhook
         assert "Traceback" not in webhook.log()
-        # Another worker may have had these; where they were sent, many came past the signature.
-        posted = {status: n for (method, status), n in seen.items() if method == "POST"}
-        assert not posted or (posted[401] > 5 and posted[422] > 5), posted
+        # Another process may have sent them; where they were sent, many came past the signature.
+        assert not answered or (answered[401] > 5 and answered[422] > 5), answered
 
 
 schema = schemathesis.openapi.from_dict(openapi_document("http://127.0.0.1"))
@@ -62,7 +59,8 @@ def test_answers_are_as_described(case: schemathesis.Case, webhook: Webhook):
     with requests.Session() as session:
         response = session.send(prepared, timeout=60)
     assert response.status_code < 500, response.text
-    seen[case.method, response.status_code] += 1
+    if case.operation.label == DELIVER:
+        answered[response.status_code] += 1
     case.validate_response(
         response,
         checks=[status_code_conformance, content_type_conformance, response_schema_conformance],

@@ -1,5 +1,6 @@
 """What may be asked for, and what is said of anything else."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from flows.run_config import RunConfigError, load_config
 from flows.webhook_check import check_parameters
+from infra.settings import get_settings
 from infra.webhook.allow_list import AllowList
 from infra.webhook.payload import Delivery
 from infra.webhook.refusal import RefusedError
@@ -86,7 +88,49 @@ def test_a_whole_run_is_checked_as_its_file_is():
     check_parameters("adapt/tokgraft", {"run": configuration("german")})
     check_parameters("compare/tokgraft", {"run": configuration("compare_initialisers")})
     check_parameters("nightly/plain", {"run": {"anything": 1}})
-    check_parameters("adapt/tokgraft", {"config": "german.yaml", "run": None})
+    measured = {k: v for k, v in configuration("german").items() if k != "tokenizer"}
+    check_parameters("evaluate/tokgraft", {"run": measured, "model": "/models/one"})
+
+
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The receiver has the examples as its run files."""
+    monkeypatch.setenv("TOKGRAFT_CONFIGS", str(EXAMPLE.parents[1]))
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.mark.usefixtures("offered")
+def test_a_file_with_changes_is_checked_as_the_flow_does():
+    asked = {"config": "german.yaml", "run": None, "vocabulary_size": 100, "refresh": True}
+    check_parameters("adapt/tokgraft", asked)
+    check_parameters("compare/tokgraft", {"config": "compare_initialisers.yaml"})
+    check_parameters("evaluate/tokgraft", {"config": "german.yaml", "model": "/models/one"})
+    check_parameters("adapt/tokgraft", {"config": "of_the_workers_machine.yaml"})
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize(
+    ("deployment", "parameters", "said"),
+    [
+        ("adapt/tokgraft", {"config": "german.yaml", "vocabulary_size": 0}, "greater than 0"),
+        ("adapt/tokgraft", {"config": "german.yaml", "initialiser": "magic"}, "magic"),
+        ("adapt/tokgraft", {"config": ["german.yaml"]}, "config: Input should be a valid string"),
+        ("adapt/tokgraft", {"config": "german.yaml", "refresh": 1}, "refresh: Input should be a"),
+        ("adapt/tokgraft", {"config": "german.yaml", "run": {}}, "choose a file as config, or"),
+        ("adapt/tokgraft", {"config": "german.yaml", "model": "x"}, "model: Unexpected keyword"),
+        ("adapt/tokgraft", {"config": "compare_initialisers.yaml"}, "no run named compare_init"),
+        ("adapt/tokgraft", {}, "choose a file as config, or give a whole run"),
+        ("evaluate/tokgraft", {"run": {"model": {}}}, "run: model.source: Field required"),
+    ],
+)
+def test_a_file_with_changes_that_cannot_be_is_refused_in_one_line(
+    deployment: str, parameters: dict[str, Any], said: str
+):
+    with pytest.raises(BadParametersError, match=said) as caught:
+        check_parameters(deployment, parameters)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def start(keys: tuple[bytes, ...] = (KEY,), **limits: Any) -> TestClient:
         config = {"type": "string", "choices": ["german"]}
-        allowed = {"adapt/adapt": {"parameters": {"config": config, "run": "object"}}}
+        parameters = {"config": config, "vocabulary_size": "integer", "run": "object"}
+        allowed = {"adapt/adapt": {"parameters": parameters}}
         receiver = Receiver(
             allow_list=AllowList.model_validate({"deployments": allowed, **limits}),
             keys=keys,
@@ -132,7 +133,9 @@ def test_the_state_of_a_run_is_unknown_while_prefect_is_away(start: Start, tmp_p
 def test_a_replay_is_refused_also_after_a_restart(start: Start):
     first = deliver(start(), DELIVERY).json()
     for client in (start(), start()):
-        again = deliver(client, DELIVERY | {"parameters": {}})
+        again = deliver(
+            client, DELIVERY | {"parameters": {"config": "german", "vocabulary_size": 300}}
+        )
         assert "came before: delivery nightly-0001 was taken already" in problem(again, 409)
         assert again.json()["status_url"] == first["status_url"]
     assert start().get("/health").json()["queued"] == 1
