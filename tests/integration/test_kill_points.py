@@ -55,7 +55,6 @@ def test_killed_at_every_chance_a_pipeline_goes_on(tmp_path: Path, tiny_run: dic
         assert kind in kinds, sorted(kinds)
 
 
-@pytest.mark.xfail(strict=False, reason="not yet seen to end")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_whole_run_killed_at_drawn_chances_ends_as_one_that_nobody_killed(
