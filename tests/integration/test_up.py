@@ -221,6 +221,17 @@ def test_a_run_asked_for_completes_and_the_next_finds_it_all_done(up: Up):
     }  # fmt: skip
 
 
+def test_a_retried_run_finds_what_stands(up: Up):
+    run = up.begin("adapt", config="tiny.yaml")
+    up.wait_until(run, "COMPLETED")
+    # What the button of Prefect's UI sends.
+    again = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+    up.ask("POST", f"flow_runs/{run}/set_state", state=again, force=True)
+    wait_for(lambda: up.ask("GET", f"flow_runs/{run}")["run_count"] == 2)
+    assert up.wait_until(run, "COMPLETED", "FAILED")["type"] == "COMPLETED"
+    assert {k: v for k, v in up.ended_stages(run).items() if v != "Cached"} == {}
+
+
 def test_a_model_is_measured(up: Up):
     run = up.begin("evaluate", config="tiny.yaml")
     assert up.wait_until(run, "COMPLETED", "FAILED")["type"] == "COMPLETED"

@@ -1,7 +1,11 @@
 """Deliveries to runs with real processes: a receiver that is killed, a Prefect that is away."""
 
+import json
+import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 from webhook_service import (
+    DEPLOYMENT,
+    SECRET,
     Prefect,
     Webhook,
     delivery,
@@ -20,6 +26,7 @@ from webhook_service import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+SENDER = Path(__file__).parents[2] / "configs" / "webhook" / "send.sh"
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,26 @@ def test_a_delivery_becomes_a_run_and_its_status_follows(webhook: Webhook, prefe
     assert webhook.end() == 0
     assert time.monotonic() - began < 10
     assert "Traceback" not in webhook.log()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_the_example_sender(webhook: Webhook):
+    def send(body: dict[str, object]) -> tuple[int, dict[str, object]]:
+        done = subprocess.run(
+            ["sh", str(SENDER), webhook.url, json.dumps(body)],
+            env={**os.environ, "TOKGRAFT_WEBHOOK_SECRET": SECRET},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, json.loads(done.stdout)
+
+    body = {"id": "sender-01", "deployment": DEPLOYMENT, "parameters": {"n": 1}}
+    code, answer = send(body)
+    assert (code, answer["id"]) == (0, "sender-01")
+    code, answer = send(body)  # a retry is no failure
+    assert (code, answer["title"]) == (0, "came before")
+    # A quote and letters beyond ASCII come through the shell as they were signed.
+    code, answer = send(body | {"id": "sender-02", "parameters": {"n'\"ü": 1}})
+    assert (code, answer["status"]) == (1, 422)
 
 
 def test_killed_between_insert_and_dispatch(webhook: Webhook, prefect: Prefect):
