@@ -1,6 +1,6 @@
 """Whether a server answers: the health check of images that have no curl.
 
-    python -m infra.answers URL
+python -m infra.answers URL
 """
 
 import sys
