@@ -23,7 +23,7 @@ import pytest
 
 from infra.process_tree import descendants, die_with_parent
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SCRIPT = Path(__file__).with_name("pretraining_run.py")
 RAY = Path(sys.executable).with_name("ray")
@@ -37,6 +37,10 @@ CONFIG = {
     "checkpoint_every_steps": 10,
     "max_epochs": 5,
 }
+
+
+TRAINS = ("ray::RayTrainWorker", "ray::TrainController")
+_PATIENCE = 400.0
 
 
 @dataclass
@@ -81,7 +85,7 @@ class Cluster:
                 command, env=without_token() | self.key | variables, stdout=log, stderr=log,
                 preexec_fn=die_with_parent,
             )  # fmt: skip
-        wait_for(lambda: "Ray runtime started" in self.says(name), 120, lambda: self.says(name))
+        wait_for(lambda: "Ray runtime started" in self.says(name), 200, lambda: self.says(name))
 
     def start_node(self, name: str, hide: Path | None = None, **variables: str) -> None:
         address = f"--address={self.addresses['attached']}"
@@ -103,9 +107,6 @@ class Cluster:
     def workers(self) -> list[int]:
         """Processes that train."""
         return [pid for pid in descendants(os.getpid()) if _command(pid).startswith(TRAINS)]
-
-
-TRAINS = ("ray::RayTrainWorker", "ray::TrainController")
 
 
 def _command(pid: int) -> str:
@@ -159,11 +160,21 @@ def start(model: Path, store: Path | str, variables: dict[str, str]) -> subproce
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=die_with_parent,
     )
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a driver wrote to either stream; it is not left behind where it takes too long."""
+    try:
+        return process.communicate(timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 def digest_of(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=240)
+    out, err = ended(process)
     assert process.returncode == 0, err
     return dict(line.split(" ", 1) for line in out.splitlines())["digest"]
 
@@ -185,12 +196,14 @@ def test_a_killed_driver_leaves_no_training_behind_and_the_next_one_resumes(
     store = tmp_path / "store"
     place = cluster.key | {"TOKGRAFT_RAY_ADDRESS": cluster.addresses[how]}
     driver = start(tiny_model_folder, store, place)
-    wait_for(lambda: checkpoints(store) or driver.poll() is not None, 180, lambda: "no checkpoint")
+    wait_for(
+        lambda: checkpoints(store) or driver.poll() is not None, _PATIENCE, lambda: "no checkpoint"
+    )
     assert driver.poll() is None, driver.communicate()[1]
     at_work = cluster.workers()
     assert len(at_work) == 2
     driver.kill()
-    driver.communicate()
+    ended(driver)
     wait_for(lambda: not set(at_work) & set(cluster.workers()), 60, lambda: "it still trains")
     saved = [path.parent.name for path in checkpoints(store)]
     assert saved
@@ -210,7 +223,7 @@ def test_who_has_not_the_token_is_refused(
         tmp_path / "store",
         {**given, "HOME": str(tmp_path), "TOKGRAFT_RAY_ADDRESS": address},
     )
-    _, err = driver.communicate(timeout=120)
+    _, err = ended(driver)
     assert driver.returncode != 0
     assert f"the Ray cluster of TOKGRAFT_RAY_ADDRESS={address} does not let this process in" in err
     assert "RAY_AUTH_MODE=token" in err
@@ -233,7 +246,7 @@ def test_jobs_are_for_those_who_have_the_token(cluster: Cluster):
 def test_an_address_where_nobody_listens_is_one_error(tiny_model_folder: Path, tmp_path: Path):
     address = f"127.0.0.1:{free_ports(1)[0]}"
     driver = start(tiny_model_folder, tmp_path / "store", {"TOKGRAFT_RAY_ADDRESS": address})
-    _, err = driver.communicate(timeout=120)
+    _, err = ended(driver)
     assert f"TOKGRAFT_RAY_ADDRESS={address} leads to no Ray cluster" in err
 
 
@@ -286,6 +299,6 @@ def test_a_store_that_a_node_does_not_see_is_one_clear_error(
     address = strange_cluster.addresses["client"]
     place = strange_cluster.key | {"TOKGRAFT_RAY_ADDRESS": address, "TMPDIR": str(tmp_path)}
     driver = start(tiny_model_folder, tmp_path / "store", place)
-    _, err = driver.communicate(timeout=240)
+    _, err = ended(driver)
     assert f"the store {tmp_path / 'store'} is a folder of this machine" in err
     assert "set TOKGRAFT_STORE to s3://" in err
