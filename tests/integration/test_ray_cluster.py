@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.process_tree import descendants, die_with_parent
+from infra.process_tree import descendants, die_with_parent, end
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -94,9 +94,7 @@ class Cluster:
     def end(self, name: str) -> None:
         process = self.started.pop(name)
         below = descendants(process.pid)
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=30)
+        end(process, 20)
         for pid in below:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
