@@ -1,4 +1,7 @@
-"""The one way to work over shards: processes or threads on one machine, Ray tasks on a cluster."""
+"""The one way to work over shards: processes or threads on one machine, Ray tasks on a cluster.
+
+Shards are named by files: where a cluster's nodes do not see those, the work stays on this machine.
+"""
 
 import ctypes
 import multiprocessing
@@ -44,10 +47,12 @@ def map_shards(
     """
     settings = settings or get_settings()
     if settings.ray_address is not None:
-        from infra.ray_cluster import map_on_cluster
+        from infra.ray_cluster import tasks_on_cluster
 
-        yield from map_on_cluster(fn, shards, settings)
-        return
+        with tasks_on_cluster(settings) as apply:
+            if apply is not None:
+                yield from apply(fn, shards)
+                return
     n_processes = min(settings.n_processes or os.cpu_count() or 1, len(shards))
     if n_processes <= 1:
         yield from map(fn, shards)

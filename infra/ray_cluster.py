@@ -1,6 +1,6 @@
 """Ray: workers for training, and tasks over shards on a cluster.
 
-Only this file and ``ray_connection`` know Ray.
+Only this file and its neighbours ``ray_connection`` and ``ray_nodes`` know Ray.
 
 Without ``TOKGRAFT_RAY_ADDRESS`` a Ray of this machine is started for the call and ended with it.
 Ray's own storage holds nothing of value: its folder is temporary and goes with the run.
@@ -13,20 +13,22 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from infra.devices import workers_on_gpu
 from infra.errors import InfraError
 from infra.process_memory import keep_freed_memory
 from infra.ray_connection import connected
+from infra.ray_nodes import check_store, nodes_see, working_folders
 from infra.settings import Settings
 
-Shard = TypeVar("Shard")
-Result = TypeVar("Result")
 Report = dict[str, Any]
+_Apply = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 
 _POLL_SECONDS = 0.5
 _LOG = logging.getLogger(__name__)
+_WITHOUT_OUR_FILES = set[str | None]()
+"""Addresses of clusters that were asked."""
 
 
 class WorkerFailedError(InfraError, RuntimeError):
@@ -71,6 +73,7 @@ def run_training(
 
     Raises:
         WorkerFailedError: workers failed more often than settings allow.
+        StoreNotSharedError: the store is a folder that a node of the cluster does not see.
     """
     with connected(settings), tempfile.TemporaryDirectory(prefix="tokgraft-ray-") as scratch:
         import ray
@@ -79,6 +82,7 @@ def run_training(
         from ray.train.v2.api.config import LoggingConfig
         from ray.train.v2.api.exceptions import TrainingFailedError
 
+        check_store(settings)
         on_gpu = _on_gpu(settings)
         board: Any = ray.remote(num_cpus=0)(_Board).remote()  # pyright: ignore[reportFunctionMemberAccess]
         trainer = TorchTrainer(
@@ -114,15 +118,29 @@ def run_training(
                 raise failure
 
 
-def map_on_cluster(
-    fn: Callable[[Shard], Result], shards: Sequence[Shard], settings: Settings
-) -> Iterator[Result]:
-    """Apply ``fn`` to every shard as Ray tasks; results in the order of ``shards``."""
-    with connected(settings):
-        import ray
+@contextmanager
+def tasks_on_cluster(settings: Settings) -> Generator[_Apply | None]:
+    """What applies a function to shards as Ray tasks, results in their order.
 
-        remote = ray.remote(fn)
-        yield from map(ray.get, [remote.remote(shard) for shard in shards])
+    Shards name files, so that it is ``None`` where a node does not see those of this machine.
+    """
+    if settings.ray_address in _WITHOUT_OUR_FILES:
+        yield None
+        return
+    with connected(settings):
+        if not nodes_see(working_folders(settings)):
+            _WITHOUT_OUR_FILES.add(settings.ray_address)
+            _LOG.info("nodes of the cluster do not see this machine's files: shards stay here")
+            yield None
+            return
+        yield _apply
+
+
+def _apply(fn: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
+    import ray
+
+    remote = ray.remote(fn)
+    yield from map(ray.get, [remote.remote(shard) for shard in shards])
 
 
 def _on_worker(job: Mapping[str, Any]) -> None:

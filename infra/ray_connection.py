@@ -75,22 +75,31 @@ def _signal_kept() -> Generator[None]:
 def _join(address: str, options: dict[str, Any]) -> None:
     import ray
 
+    somebody_listens = False
     try:
-        _knock(address)
+        somebody_listens = _knock(address)
         ray.init(address=address, runtime_env=_code_for_cluster(), **options)
     except (OSError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        if somebody_listens:  # Ray prints the reason to stderr, if at all
+            raise ClusterUnreachableError(
+                f"the Ray cluster of TOKGRAFT_RAY_ADDRESS={address} does not let this process in "
+                f"({said}); one that asks for a token wants the same one here: RAY_AUTH_MODE=token "
+                "and RAY_AUTH_TOKEN_PATH, or RAY_AUTH_TOKEN."
+            ) from error
         raise ClusterUnreachableError(
-            f"TOKGRAFT_RAY_ADDRESS={address} leads to no Ray cluster "
-            f"({' '.join(str(error).split())[:200]}); start one, correct the address, or unset it "
-            "to use this machine alone."
+            f"TOKGRAFT_RAY_ADDRESS={address} leads to no Ray cluster ({said}); start one, correct "
+            "the address, or unset it to use this machine alone."
         ) from error
 
 
-def _knock(address: str) -> None:
-    """Ray itself would go on trying for minutes where nobody listens."""
+def _knock(address: str) -> bool:
+    """Whether somebody listens; Ray itself would go on trying for minutes where nobody does."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    if not host or not port.isdigit():  # Ray's own names for addresses
+        return False
+    socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    return True
 
 
 def _code_for_cluster() -> dict[str, Any]:

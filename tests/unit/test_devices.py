@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from infra.devices import DeviceMissingError, torch_device, workers_on_gpu
-from infra.ray_cluster import map_on_cluster
+from infra.parallel import map_shards
 from infra.ray_connection import ClusterUnreachableError
 from infra.settings import Settings, get_settings
 
@@ -36,5 +36,5 @@ def test_too_few_gpus_do_not_become_a_cpu(asked: str):
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:9", "ray://127.0.0.1:9"])
 def test_an_address_without_a_cluster_is_one_clear_line(address: str):
     with pytest.raises(ClusterUnreachableError, match=f"_ADDRESS={address} leads to no") as caught:
-        list(map_on_cluster(abs, [1], Settings(ray_address=address)))
+        list(map_shards(abs, [1], Settings(ray_address=address)))
     assert "\n" not in str(caught.value)
