@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.prefect_report import show_measures_in_prefect
 from infra.artifacts import Artifact
+from infra.live_runs import live_run
 from tasks.corpus.config import CorpusConfig
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.evaluation.config import EvaluationConfig
@@ -25,6 +26,7 @@ class MeasureConfig(StageConfig):
 
 
 @flow(name="evaluate", persist_result=False)
+@live_run()
 def evaluate(run: MeasureConfig) -> Artifact:
     """Import a model, and measure it on the held-out texts."""
     model = import_model(run.model, lock_model(run.model))

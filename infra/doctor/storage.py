@@ -39,7 +39,7 @@ def _conditional_writes(store: ObjectStore) -> Finding:
     try:
         both = [store.create(probe, content) for content in (b"first", b"second")]
     finally:
-        store.delete(probe)
+        store.delete_file(probe)
     if both == [True, False]:
         return Finding("ok", "store", f"{store.root} is writable and honours conditional writes")
     return Finding(

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from infra.artifacts import Artifact, Attempt, Summary
-from infra.object_store import store_at
 from infra.settings import get_settings
 from infra.stages import StageCall, run_call
 from tasks.shared.config import StageConfig
@@ -60,7 +59,6 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     boto3.client("s3").create_bucket(Bucket="grafts")
     get_settings.cache_clear()
     yield "s3"
-    store_at.cache_clear()
     moto.stop()
 
 
