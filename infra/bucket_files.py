@@ -13,9 +13,9 @@ from infra.parallel import at_once
 from infra.s3_client import code_of, retrying, s3_client
 from infra.stored_file import StoredFile, UnfinishedUpload
 
-PART_BYTES = 16 * 2**20
+PART_BYTES = 8 * 2**20
 """Longer files travel in parts, several at once, each tried again by itself."""
-_N_PARTS_AT_ONCE = 4
+_N_PARTS_AT_ONCE = 6
 _MOST_KEYS = 1000
 """In one request to delete."""
 _NEXT = {
