@@ -53,7 +53,7 @@ def cached_copy(store: ObjectStore, path: str, stage: str, files: Sequence[dict[
         CorruptFileError: what the store holds is not what was written.
     """
     folder = _root() / stage / path.rpartition("/")[2]
-    with explain(str(_root())):
+    with explain(str(_root()), "TOKGRAFT_CACHE_DIR"):
         _use(folder)
         missing = [f for f in files if not is_intact(folder / f["path"], f)]
         counts.hits += len(files) - len(missing)

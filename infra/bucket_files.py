@@ -30,7 +30,8 @@ class BucketFiles:
 
     def __init__(self, root: str) -> None:
         self._bucket, _, self._prefix = root.removeprefix("s3://").partition("/")
-        self._refuses_conditions = False
+        self.refuses_conditions = False
+        """Whether the server was heard to know no conditional writes."""
 
     def read(self, path: str) -> bytes:
         """The whole object."""
@@ -52,7 +53,7 @@ class BucketFiles:
         Where a server ignores the condition two writers may both hear True, and where it refuses
         it a look comes before the write: callers read back what stands.
         """
-        if not self._refuses_conditions:
+        if not self.refuses_conditions:
             try:
                 self._ask("put_object", Key=self._key(path), Body=data, IfNoneMatch="*")
             except Exception as error:
@@ -61,7 +62,7 @@ class BucketFiles:
                     return False
                 if status != 501 and code != "NotImplemented":
                     raise
-                self._refuses_conditions = True
+                self.refuses_conditions = True
             else:
                 return True
         if self.exists(path):

@@ -16,6 +16,8 @@ SCRATCH = ".tmp-"
 class LocalFiles:
     """Read and write below a folder; paths are relative to it."""
 
+    refuses_conditions = False
+
     def __init__(self, root: str) -> None:
         self.root = Path(os.path.expanduser(root.removeprefix("file://"))).absolute()
 
@@ -80,7 +82,8 @@ class LocalFiles:
 
     def delete_file(self, path: str) -> None:
         """Remove one file; none there is fine."""
-        (self.root / path).unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (self.root / path).unlink()
 
     def delete(self, path: str) -> None:
         """Remove everything at the path or below it."""

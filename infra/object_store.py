@@ -87,6 +87,11 @@ class ObjectStore:
         with explain(self.root):
             return self._files.create(self._own(path), data)
 
+    @property
+    def refuses_conditions(self) -> bool:
+        """Whether ``create`` was told that this server knows no conditional writes."""
+        return self._files.refuses_conditions
+
     def upload(self, local: Path, path: str) -> None:
         """Copy a local file into the store."""
         with explain(self.root):

@@ -21,8 +21,13 @@ _TIMEOUTS = {"ReadTimeoutError", "ConnectTimeoutError", "RequestTimeout"}
 
 
 @contextmanager
-def explain(root: str) -> Generator[None]:
-    """Turn errors of the place ``root`` into a StoreError, or MissingFileError where that is it."""
+def explain(root: str, setting: str = "TOKGRAFT_STORE") -> Generator[None]:
+    """Turn errors of a place into a StoreError, or a MissingFileError where that is it.
+
+    Args:
+        root: the place.
+        setting: what moves it.
+    """
     try:
         yield
     except StoreError:
@@ -32,7 +37,7 @@ def explain(root: str) -> Generator[None]:
         if type(error).__module__.startswith(("boto", "s3transfer")):
             missing, said = _name(error) in ("NoSuchKey", "404"), _of_server(root, error)
         elif isinstance(error, OSError):
-            missing, said = isinstance(error, FileNotFoundError), _of_system(root, error)
+            missing, said = isinstance(error, FileNotFoundError), _of_system(root, setting, error)
         else:
             raise
         raise (MissingFileError if missing else StoreError)(said) from error
@@ -97,7 +102,7 @@ def _of_server(root: str, error: Exception) -> str:
     return f"{root} failed: {said}; check TOKGRAFT_STORE and the server."
 
 
-def _of_system(root: str, error: OSError) -> str:
+def _of_system(root: str, setting: str, error: OSError) -> str:
     said = without_credentials(" ".join(str(error).split()))
     name = error.filename
     if "://" not in root and isinstance(name, str) and not Path(name).is_relative_to(root):
@@ -105,12 +110,11 @@ def _of_system(root: str, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"no space left below {root}, or for scratch files below {tempfile.gettempdir()} "
-            f"({said}); free some, or point TOKGRAFT_STORE, TOKGRAFT_CACHE_DIR or TMPDIR "
-            "elsewhere."
+            f"({said}); free some, or point {setting} or TMPDIR elsewhere."
         )
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return (
             f"{root} refuses access ({said}); check its permissions, "
-            "the credentials in the environment, or TOKGRAFT_STORE."
+            f"the credentials in the environment, or {setting}."
         )
-    return f"{root} failed: {said or type(error).__name__}; check TOKGRAFT_STORE and the server."
+    return f"{root} failed: {said or type(error).__name__}; check {setting} and what it names."
