@@ -7,6 +7,7 @@ from prefect import flow
 from flows.prefect_report import show_in_prefect
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact
+from infra.live_runs import live_run
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.embedding.task import initialise_embeddings, lock_embedding_files
 from tasks.evaluation.task import measure_model, write_report
@@ -27,6 +28,7 @@ class Adapted:
 
 
 @flow(name="adapt", persist_result=False)
+@live_run()
 def adapt(run: RunConfig) -> Adapted:
     """Give a pretrained model a new tokenizer, train it on, and measure what that brought."""
     source = import_model(run.model, lock_model(run.model))

@@ -10,6 +10,7 @@ from flows.adapt import new_rows, new_tokenizer, train, train_control
 from flows.compare_config import Cell, CompareConfig
 from flows.prefect_report import show_leaderboard_in_prefect
 from infra.artifacts import Artifact, open_artifact
+from infra.live_runs import live_run
 from infra.parquet import read_table
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.evaluation.config import Contestant, LeaderboardConfig
@@ -36,6 +37,7 @@ class Measures:
 
 
 @flow(name="compare", persist_result=False)
+@live_run()
 def compare(grid: CompareConfig) -> Artifact:
     """Try every initialiser with every tokenizer, beside the source model and its controls."""
     source = import_model(grid.model, lock_model(grid.model))

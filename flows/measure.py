@@ -5,12 +5,14 @@ from prefect import flow
 from flows.measure_config import MeasureConfig
 from flows.prefect_report import show_measures_in_prefect
 from infra.artifacts import Artifact
+from infra.live_runs import live_run
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.evaluation.task import measure_model
 from tasks.model.task import import_model, lock_model
 
 
 @flow(name="evaluate", persist_result=False)
+@live_run()
 def evaluate(run: MeasureConfig) -> Artifact:
     """Import a model, and measure it on the held-out texts."""
     model = import_model(run.model, lock_model(run.model))

@@ -23,14 +23,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.errors import ArtifactNotFoundError, CorruptFileError, StoreError
+from infra.artifact_cache import cached_copy
+from infra.errors import ArtifactNotFoundError
 from infra.keys import canonical_json, content_digest, file_sha256
+from infra.manifests import MANIFEST, is_intact, manifest_at, not_as_written, parse_manifest
 from infra.object_store import ObjectStore, store_at
-from infra.records import damaged_record, parse_record, read_json
+from infra.parallel import at_once
+from infra.records import read_json
 from infra.settings import get_settings
 
 Summary = dict[str, int | float | str | bool | None]
-MANIFEST = "manifest.json"
 _POINTER = re.compile(r"current-(\d+)\.json")
 _ATTEMPT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 
@@ -91,19 +93,22 @@ def publish(attempt: Attempt, record: dict[str, Any], volatile: tuple[str, ...])
         record: provenance to store with it (config, inputs, versions, times, summary).
         volatile: names (globs) of files left out of the digest: wall-clock measures and views.
     """
-    files: list[dict[str, Any]] = []
-    for path in sorted(p for p in attempt.folder.rglob("*") if p.is_file()):
-        name = path.relative_to(attempt.folder).as_posix()
-        files.append(
-            {
-                "path": name,
-                "n_bytes": path.stat().st_size,
-                "sha256": file_sha256(path),
-                "volatile": any(PurePosixPath(name).match(glob) for glob in volatile),
-            }
-        )
-        if not attempt.store.is_local:
-            attempt.store.upload(path, f"{attempt.path}/{name}")
+    names = [
+        path.relative_to(attempt.folder).as_posix()
+        for path in sorted(attempt.folder.rglob("*"))
+        if path.is_file()
+    ]
+    if not attempt.store.is_local:
+        at_once(lambda n: attempt.store.upload(attempt.folder / n, f"{attempt.path}/{n}"), names)
+    files = [
+        {
+            "path": name,
+            "n_bytes": (attempt.folder / name).stat().st_size,
+            "sha256": file_sha256(attempt.folder / name),
+            "volatile": any(PurePosixPath(name).match(glob) for glob in volatile),
+        }
+        for name in names
+    ]
     digest = content_digest({f["path"]: f["sha256"] for f in files if not f["volatile"]})
     manifest = {
         **record,
@@ -155,7 +160,7 @@ def read_artifact(uri: str) -> Artifact:
     """The artifact at an address, from its manifest."""
     store = store_at(get_settings().store_root)
     path = store.relative(uri)
-    return _artifact(store, path, _manifest_at(store, path))
+    return _artifact(store, path, manifest_at(store, path))
 
 
 def read_artifacts(store: ObjectStore, paths: Sequence[str]) -> list[Artifact]:
@@ -170,7 +175,7 @@ def read_artifacts(store: ObjectStore, paths: Sequence[str]) -> list[Artifact]:
 def read_manifest(artifact: Artifact) -> dict[str, Any]:
     """Everything recorded about an artifact."""
     store = store_of(artifact)
-    return _manifest_at(store, store.relative(artifact.uri))
+    return manifest_at(store, store.relative(artifact.uri))
 
 
 def open_artifact(artifact: Artifact, pattern: str = "*") -> Path:
@@ -181,7 +186,8 @@ def open_artifact(artifact: Artifact, pattern: str = "*") -> Path:
         pattern: glob over the files' paths; only these are fetched and checked.
 
     Returns:
-        The store's own folder when it is local, else a cached copy. Do not write into it.
+        The store's own folder when it is local, else a cached copy, which stays to the end of the
+        stage, or of the process outside of one. Do not write into it.
 
     Raises:
         CorruptFileError: a file is not what the manifest says.
@@ -189,27 +195,19 @@ def open_artifact(artifact: Artifact, pattern: str = "*") -> Path:
     """
     store = store_of(artifact)
     path = store.relative(artifact.uri)
-    folder = (
-        store.local_path(path)
-        if store.is_local
-        else get_settings().cache_dir / "artifacts" / artifact.stage / PurePosixPath(path).name
-    )
-    matched = [
-        f for f in read_manifest(artifact)["files"] if PurePosixPath(f["path"]).match(pattern)
-    ]
+    manifest = manifest_at(store, path, known=True)
+    matched = [f for f in manifest["files"] if PurePosixPath(f["path"]).match(pattern)]
     if not matched:
         raise ArtifactNotFoundError(
             f"{artifact.uri} has no file {pattern}; it was written by another version of the "
             f"{artifact.stage} stage: run it again with --force {artifact.stage}."
         )
+    if not store.is_local:
+        return cached_copy(store, path, artifact.stage, matched)
     for file in matched:
-        local = folder / file["path"]
-        if not store.is_local and not (local.exists() and _is_intact(local, file)):
-            store.download(f"{path}/{file['path']}", local)
-            _checked.pop(local, None)
-        if not _is_intact(local, file):
-            raise _not_as_written(store, path, file, artifact.stage)
-    return folder
+        if not is_intact(store.local_path(path) / file["path"], file):
+            raise not_as_written(store, path, file, artifact.stage)
+    return store.local_path(path)
 
 
 def verify_artifact(artifact: Artifact) -> int:
@@ -227,9 +225,9 @@ def verify_artifact(artifact: Artifact) -> int:
             stored = f"{path}/{file['path']}"
             local = store.local_path(stored) if store.is_local else Path(scratch) / "file"
             if not store.is_local:
-                store.download(stored, local)
+                store.download(stored, local, file["n_bytes"])
             if not local.is_file() or file_sha256(local) != file["sha256"]:
-                raise _not_as_written(store, path, file, artifact.stage)
+                raise not_as_written(store, path, file, artifact.stage)
     return len(files)
 
 
@@ -246,71 +244,6 @@ def all_attempts(store: ObjectStore, stage: str = "") -> Iterator[str]:
         parts = PurePosixPath(file.path).parts
         if len(parts) == 4 and parts[3] == MANIFEST:
             yield "/".join(parts[:3])
-
-
-_checked: dict[Path, tuple[int, int, str]] = {}
-"""What this process has hashed already: path -> (size, mtime in ns, sha256)."""
-
-
-def _is_intact(local: Path, file: dict[str, Any]) -> bool:
-    try:
-        status = local.stat()
-    except FileNotFoundError:
-        return False
-    if status.st_size != file["n_bytes"]:
-        return False
-    known = _checked.get(local)
-    if known is None or known[:2] != (status.st_size, status.st_mtime_ns):
-        known = (status.st_size, status.st_mtime_ns, file_sha256(local))
-        _checked[local] = known
-    return known[2] == file["sha256"]
-
-
-def _not_as_written(
-    store: ObjectStore, path: str, file: dict[str, Any], stage: str
-) -> CorruptFileError:
-    return CorruptFileError(
-        f"{store.uri(path)}/{file['path']} is not what was written (sha256 or size differ "
-        f"from its manifest); run the stage again with --force {stage}."
-    )
-
-
-def _manifest_at(store: ObjectStore, path: str) -> dict[str, Any]:
-    try:
-        text = store.read(f"{path}/{MANIFEST}")
-    except StoreError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        raise ArtifactNotFoundError(
-            f"no artifact at {store.uri(path)} (it has no {MANIFEST}); "
-            "`tokgraft artifacts ls` lists what the store holds."
-        ) from error
-    return parse_manifest(store, path, text)
-
-
-def parse_manifest(store: ObjectStore, path: str, text: bytes) -> dict[str, Any]:
-    """The manifest of the attempt at ``path`` from what was read there.
-
-    Raises:
-        CorruptFileError: it cannot be that attempt's, or names files outside of it.
-    """
-    manifest = parse_record(store, f"{path}/{MANIFEST}", text)
-    try:
-        place = f"{manifest['stage']}/{manifest['key']}/{manifest['attempt']}"
-        names = [file["path"] for file in manifest["files"]]
-        hashes = {f["path"]: f["sha256"] for f in manifest["files"] if not f["volatile"]}
-        digest = manifest["digest"]
-    except (KeyError, TypeError) as error:
-        why = f"it lacks or mistypes {error}"
-        raise damaged_record(store, f"{path}/{MANIFEST}", why) from error
-    if place != path:
-        raise damaged_record(store, f"{path}/{MANIFEST}", f"it says that it is {place}")
-    # Such a name would be read, or written when it is fetched, outside the artifact.
-    if outside := [n for n in names if n.startswith("/") or ".." in PurePosixPath(n).parts]:
-        raise damaged_record(store, f"{path}/{MANIFEST}", f"{outside[0]!r} leaves the artifact")
-    if content_digest(hashes) != digest:
-        raise damaged_record(store, f"{path}/{MANIFEST}", "its digest is not that of its files")
-    return manifest
 
 
 def _artifact(store: ObjectStore, path: str, manifest: dict[str, Any]) -> Artifact:

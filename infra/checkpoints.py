@@ -126,7 +126,7 @@ class Checkpoints:
         self._store.write(f"{self._folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
         for old in self.steps()[:-keep]:
             # Manifest first: a half-deleted step must not look whole.
-            self._store.delete(f"{self._folder(old)}/{MANIFEST}")
+            self._store.delete_file(f"{self._folder(old)}/{MANIFEST}")
             self._store.delete(self._folder(old))
 
     def newest(self) -> "Checkpoint | None":

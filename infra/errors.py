@@ -13,6 +13,10 @@ class StoreError(InfraError, OSError):
     """The artifact store cannot be read or written."""
 
 
+class MissingFileError(StoreError):
+    """The store answers, and holds no such file."""
+
+
 class CorruptFileError(InfraError, ValueError):
     """A file is not what its format or its recorded sha256 says."""
 

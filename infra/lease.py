@@ -5,16 +5,14 @@ when the holder's process is gone (same host) or when its heartbeat is older tha
 """
 
 import json
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from infra.errors import LeaseHeldError, StoreError
+from infra.errors import LeaseHeldError, MissingFileError, StoreError
+from infra.heartbeat import is_gone, own_record
 from infra.object_store import ObjectStore
 
 HEARTBEAT_SECONDS = 10.0
@@ -28,10 +26,7 @@ def lease(store: ObjectStore, path: str, wait_seconds: float = 0.0) -> Generator
     Raises:
         LeaseHeldError: another live process holds it after ``wait_seconds``.
     """
-    me = {
-        "owner": secrets.token_hex(8), "host": socket.gethostname(), "pid": os.getpid(),
-        "process_started": _process_started(os.getpid()),
-    }  # fmt: skip
+    me = own_record()
     deadline = time.monotonic() + wait_seconds
     while not _take(store, path, me):
         if time.monotonic() >= deadline:
@@ -50,35 +45,19 @@ def lease(store: ObjectStore, path: str, wait_seconds: float = 0.0) -> Generator
         stop.set()
         beat.join()
         if (_read(store, path) or {}).get("owner") == me["owner"]:
-            store.delete(path)
+            store.delete_file(path)
 
 
 def _take(store: ObjectStore, path: str, me: dict[str, Any]) -> bool:
     record = json.dumps({**me, "heartbeat": time.time()}).encode()
-    if store.create(path, record):
-        return (_read(store, path) or {}).get("owner") == me["owner"]
-    holder = _read(store, path)
-    if holder is None or _is_gone(holder):
-        store.write(path, record)
-        return (_read(store, path) or {}).get("owner") == me["owner"]
-    return False
-
-
-def _is_gone(holder: dict[str, Any]) -> bool:
-    if time.time() - holder["heartbeat"] > STALE_SECONDS:
-        return True
-    if holder["host"] != socket.gethostname():
-        return False
-    return _process_started(holder["pid"]) != holder["process_started"]
-
-
-def _process_started(pid: int) -> str | None:
-    """A mark that a recycled process id does not share; None when the process is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
+    if not store.create(path, record):
+        holder = _read(store, path)
+        # A server may have taken the record although its answer got lost: then it is this one.
+        if holder is not None and holder["owner"] != me["owner"]:
+            if not is_gone(holder, STALE_SECONDS):
+                return False
+            store.write(path, record)
+    return (_read(store, path) or {}).get("owner") == me["owner"]
 
 
 def _beat(store: ObjectStore, path: str, me: dict[str, Any], stop: threading.Event) -> None:
@@ -92,6 +71,7 @@ def _beat(store: ObjectStore, path: str, me: dict[str, Any], stop: threading.Eve
 
 
 def _read(store: ObjectStore, path: str) -> dict[str, Any] | None:
-    if not store.exists(path):
+    try:
+        return json.loads(store.read(path))
+    except MissingFileError:
         return None
-    return json.loads(store.read(path))

@@ -8,6 +8,7 @@ import logging
 import time
 from typing import Literal
 
+from infra.artifact_cache import counts
 from infra.settings import get_settings
 
 Outcome = Literal["ran", "cached", "failed"]
@@ -42,6 +43,11 @@ class FlowMetrics:
         self._latest = gauge(
             "run_last_stage_timestamp_seconds", "Unix time of its last stage.", ["flow"]
         )
+        self._cache = gauge(
+            "cache_events",
+            "Local copies of remote artifacts: files hit and fetched, artifacts evicted.",
+            ["flow", "event"],
+        )
         self._started.labels(flow).set(time.time())
 
     def add(self, stage: str, outcome: Outcome, seconds: float, n_bytes: int) -> None:
@@ -52,6 +58,10 @@ class FlowMetrics:
             # All three stand from the first call on: an alert on a missing series never fires.
             self._calls.labels(self._flow, stage, known).inc(known == outcome)
         self._latest.labels(self._flow).set(time.time())
+        for event, n in (
+            ("hit", counts.hits), ("fetched", counts.fetched), ("evicted", counts.evicted),
+        ):  # fmt: skip
+            self._cache.labels(self._flow, event).set(n)
         self._write()
 
     def _write(self) -> None:

@@ -20,6 +20,8 @@ Shard = TypeVar("Shard")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+N_REQUESTS = 12
+"""Asked of a server at the same time."""
 
 
 class WorkerLostError(InfraError, RuntimeError):
@@ -70,6 +72,14 @@ def map_shards(
                 "a process working on shards was killed from outside, most likely for want of "
                 "memory; free some, or set TOKGRAFT_N_PROCESSES to a smaller number."
             ) from error
+
+
+def at_once(fn: Callable[[Shard], Result], items: Sequence[Shard]) -> list[Result]:
+    """Apply ``fn``, which waits for a server, to all items in a few threads; results in order."""
+    if len(items) <= 1:
+        return [fn(item) for item in items]
+    with ThreadPoolExecutor(min(N_REQUESTS, len(items))) as threads:
+        return list(threads.map(fn, items))
 
 
 def _die_with_parent() -> None:

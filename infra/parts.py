@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.errors import MissingFileError
 from infra.keys import file_sha256
 from infra.object_store import ObjectStore
 from infra.records import read_json
@@ -46,14 +47,16 @@ class Parts:
         ``None`` where it is not finished, or a file is not what was stored: the shard is then to
         be done again.
         """
-        if not self._store.exists(f"{self._path}/{name}.json"):
+        try:
+            entry = read_json(self._store, f"{self._path}/{name}.json")
+        except MissingFileError:
             return None
-        entry = read_json(self._store, f"{self._path}/{name}.json")
         for file, sha256 in entry["files"].items():
             stored = f"{self._path}/{name}/{file}"
-            if not self._store.exists(stored):
+            try:
+                self._store.download(stored, folder / file)
+            except MissingFileError:
                 return None
-            self._store.download(stored, folder / file)
             if file_sha256(folder / file) != sha256:
                 return None
         return entry["record"]

@@ -33,9 +33,20 @@ class Settings(BaseSettings):
         description="Folder for the default store and the embedded Prefect home.",
     )
     store: str = Field("", description="Artifact store: a folder or s3://bucket/prefix.")
+    store_attempts: int = Field(
+        8, ge=1, description="Tries of each request to an s3:// store; waits grow from 1 to 20 s."
+    )
+    store_timeout_seconds: float = Field(
+        60.0, gt=0, description="How long an s3:// store may leave a request without an answer."
+    )
     cache_dir: Path = Field(
         default_factory=lambda: platformdirs.user_cache_path("tokgraft"),
         description="Downloads and local copies of remote artifacts; may be deleted at any time.",
+    )
+    cache_bytes: int = Field(
+        50_000_000_000,
+        ge=0,
+        description="Local copies of remote artifacts are kept up to this; what is in use stays.",
     )
     configs: Path = Field(
         Path("configs"), description="Folder of the run files that Prefect's form offers."

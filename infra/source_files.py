@@ -6,6 +6,7 @@ an unchanged source again costs a listing and no reading. Losing the index costs
 
 import glob
 import os
+import re
 import secrets
 import sqlite3
 import time
@@ -13,14 +14,13 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import fsspec
+from fsspec.utils import glob_translate
 
 from infra.downloads import download_folder
 from infra.errors import StoreError
 from infra.keys import file_sha256
-from infra.object_store import explain
+from infra.object_store import explain, store_at
 from infra.settings import get_settings
 
 _WILDCARDS = "*?["
@@ -112,7 +112,7 @@ def local_copy(uri: str, sha256: str) -> Path | None:
 
 def _fixed_part(pattern: str) -> Path:
     parts = Path(pattern).parts
-    fixed = next((i for i, part in enumerate(parts) if any(w in part for w in _WILDCARDS)), None)
+    fixed = next((i for i, part in enumerate(parts) if _has_wildcard(part)), None)
     return Path(pattern).parent if fixed is None else Path(*parts[:fixed])
 
 
@@ -123,40 +123,35 @@ def _local_file(path: Path, base: Path) -> SourceFile:
 
 
 def _list_remote(pattern: str) -> list[SourceFile]:
-    with explain(pattern):
-        file_system, path = fsspec.core.url_to_fs(pattern, use_listings_cache=False)
-        try:
-            has_wildcard = any(w in path for w in _WILDCARDS)
-            found: dict[str, Any] = (
-                file_system.glob(path, detail=True)
-                if has_wildcard
-                else {path: file_system.info(path)}
-            )
-        except FileNotFoundError:
-            return []
-    base = _fixed_part(path).as_posix()
-    files = [
-        SourceFile(
-            file_system.unstrip_protocol(name),
-            Path(name).relative_to(base).as_posix(),
-            int(info["size"]),
-            str(info.get("ETag") or info.get("etag") or info.get("LastModified") or ""),
-        )
-        for name, info in found.items()
-        if info["type"] == "file"
+    root, name = _split(pattern)
+    store = store_at(root)
+    matches = re.compile(glob_translate(name)).fullmatch if _has_wildcard(name) else name.__eq__
+    return [
+        SourceFile(store.uri(file.path), file.path, file.n_bytes, file.stamp)
+        for file in store.files("" if _has_wildcard(name) else name)
+        if matches(file.path)
     ]
-    return sorted(files, key=lambda file: file.name)
+
+
+def _has_wildcard(path: str) -> bool:
+    return any(w in path for w in _WILDCARDS)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """The folder without wildcards that a pattern begins with, and the rest."""
+    scheme, _, path = uri.partition("://")
+    parts = path.split("/")
+    n_fixed = next((i for i, part in enumerate(parts) if _has_wildcard(part)), len(parts) - 1)
+    return f"{scheme}://{'/'.join(parts[:n_fixed])}", "/".join(parts[n_fixed:])
 
 
 def _keep_fetched(uri: str) -> str:
     """Copy a remote file into the download cache; returns its sha256."""
+    root, _, name = uri.rpartition("/")
     folder = get_settings().cache_dir / "downloads"
-    folder.mkdir(parents=True, exist_ok=True)
     passing = folder / f"{secrets.token_hex(8)}.partial"
     try:
-        with explain(uri):
-            file_system, path = fsspec.core.url_to_fs(uri)
-            file_system.get_file(path, str(passing))
+        store_at(root).download(name, passing)
         return download_folder().put(passing)
     finally:
         passing.unlink(missing_ok=True)

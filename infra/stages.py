@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from infra.artifact_cache import copies_in_use
 from infra.artifacts import (
     Artifact,
     Attempt,
@@ -24,6 +25,7 @@ from infra.artifacts import (
     read_manifest,
 )
 from infra.keys import stage_key
+from infra.live_runs import live_run
 from infra.object_store import ObjectStore, explain, store_at
 from infra.observation import StageWatch
 from infra.process_memory import hand_back_freed_memory, resident_bytes
@@ -82,20 +84,27 @@ def run_call(
     """
     store = settings_store()
     name = new_attempt_name()
-    memory_before = resident_bytes()
-    with _attempt_folder(store, f"{call.stage}/{call.key}/{name}") as folder:
-        attempt = Attempt(call.stage, call.key, generation, name, folder, store, progress)
-        started = time.time()
-        with explain(store.root):
+    path = f"{call.stage}/{call.key}/{name}"
+    with live_run() as run:
+        inputs = [a.uri for a in call.inputs if a.uri.startswith(f"{store.root}/")]
+        run.hold([path, *(store.relative(uri) for uri in inputs)])
+        memory_before = resident_bytes()
+        with _attempt_folder(store, path) as folder, copies_in_use(), explain(store.root):
+            attempt = Attempt(call.stage, call.key, generation, name, folder, store, progress)
+            started = time.time()
             summary = body(attempt)
             artifact = publish(attempt, _record(call, summary, started), call.volatile)
             if watch is not None:
                 watch.n_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    hand_back_freed_memory(memory_before)
-    if keep_equal is not None and _files(keep_equal) == _files(artifact):
-        store.delete(attempt.path)
-        return keep_equal
-    return make_current(artifact, generation)
+        hand_back_freed_memory(memory_before)
+        if keep_equal is not None and _files(keep_equal) == _files(artifact):
+            store.delete(path)
+            run.drop(path)
+            return keep_equal
+        current = make_current(artifact, generation)
+        if current != artifact:
+            run.drop(path)
+        return current
 
 
 def _files(artifact: Artifact) -> Any:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from infra.artifacts import MANIFEST, parse_manifest, read_artifact, verify_artifact
+from infra.artifacts import read_artifact, verify_artifact
 from infra.errors import CorruptFileError, StoreError
+from infra.manifests import MANIFEST, parse_manifest
 from infra.object_store import ObjectStore
 from infra.records import parse_record
 

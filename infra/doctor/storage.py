@@ -39,13 +39,13 @@ def _conditional_writes(store: ObjectStore) -> Finding:
     try:
         both = [store.create(probe, content) for content in (b"first", b"second")]
     finally:
-        store.delete(probe)
-    if both == [True, False]:
+        store.delete_file(probe)
+    if both == [True, False] and not store.refuses_conditions:
         return Finding("ok", "store", f"{store.root} is writable and honours conditional writes")
     return Finding(
         "warn",
         "store",
-        f"{store.root} is writable but ignores conditional writes",
+        f"{store.root} is writable but has no conditional writes",
         "no artifact can be lost by that, but two runs of one key may do its work twice: let one "
         "run at a time, or take a server that honours If-None-Match",
     )

@@ -1,6 +1,5 @@
 """Seconds of store commands at 1,000 artifacts, of one stage, and of a run that is all cached."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -8,16 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 from prometheus_client.parser import text_string_to_metric_families
+from s3_server import BUCKET, CREDENTIALS, empty_bucket, moto_server
 from typer.testing import CliRunner
 
 from flows.cli import app
 from infra.artifacts import Artifact, Attempt, Summary
-from infra.object_store import store_at
+from infra.live_runs import live_run
 from infra.settings import get_settings
 from infra.stages import StageCall, run_call
 from tasks.shared.config import StageConfig
@@ -47,21 +45,13 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     if request.param == "local":
         yield "local"
         return
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
-        "TOKGRAFT_STORE": "s3://grafts/run",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="grafts")
-    get_settings.cache_clear()
-    yield "s3"
-    store_at.cache_clear()
-    moto.stop()
+    with moto_server() as url:
+        empty_bucket(url)
+        environment = {"AWS_ENDPOINT_URL": url, "TOKGRAFT_STORE": f"s3://{BUCKET}/run"}
+        for name, value in {**CREDENTIALS, **environment}.items():
+            monkeypatch.setenv(name, value)
+        get_settings.cache_clear()
+        yield "s3"
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -94,10 +84,11 @@ def test_store_commands(place: str):
 
 
 def test_overhead_of_one_stage(place: str):
-    nothing(Nothing(number=-1))  # the first one connects
-    for outcome in ("run", "cached"):
-        seconds = seconds_of(lambda: [nothing(Nothing(number=n)) for n in range(N_CALLS)])
-        print(f"{place}: a stage of nothing, {outcome}: {1000 * seconds / N_CALLS:.1f} ms")  # noqa: T201
+    with live_run():
+        nothing(Nothing(number=-1))  # the first one connects
+        for outcome in ("run", "cached"):
+            seconds = seconds_of(lambda: [nothing(Nothing(number=n)) for n in range(N_CALLS)])
+            print(f"{place}: a stage of nothing, {outcome}: {1000 * seconds / N_CALLS:.1f} ms")  # noqa: T201
 
 
 def test_a_run_all_cached(place: str, tmp_path: Path, tiny_run: dict):

@@ -40,7 +40,7 @@ class Chances:
 
         sys.addaudithook(self._hear)
         for kind, methods in (
-            (ObjectStore, ("write", "create", "upload", "delete")),
+            (ObjectStore, ("write", "create", "upload", "delete", "delete_file")),
             (pq.ParquetWriter, ("write_table", "close")),
             (tasks.shared.task, ("run_call",)),
             (tasks.shared.task.Stage, ("__call__",)),

@@ -1,6 +1,7 @@
 """Kill a small pipeline (corpus, then token shards) at many chances, and let it go on each time.
 
 One process imports everything once and forks for each try, so that a try takes its work alone.
+The stores are folders, or prefixes of a bucket.
 Prints one line of JSON a try: the chance, and what is wrong after going on ([] where all is well).
 """
 
@@ -25,7 +26,7 @@ from kill_points import Chances
 
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact, all_attempts, find_current
-from infra.object_store import store_at
+from infra.object_store import ObjectStore, store_at
 from infra.provenance import provenance
 from infra.settings import get_settings
 from infra.stages import settings_store
@@ -112,28 +113,38 @@ def import_all(names: list[str]) -> None:
     gc.freeze()  # children then copy no page of these for the sake of a look at it
 
 
-def sweep(file: Path, place: Path, n_tries: int) -> None:
+def copy_store(old: str, new: str) -> None:
+    """Everything below one root to another, which is empty."""
+    if not old.startswith("s3://"):
+        shutil.copytree(old, new)
+        return
+    source, target = ObjectStore(old), ObjectStore(new)
+    for found in source.files():
+        target.write(found.path, source.read(found.path))
+
+
+def sweep(file: Path, place: Path, n_tries: int, stores: str) -> None:
     """Try ``n_tries`` chances, evenly spread; 0 tries them all."""
     run = RunConfig.model_validate(yaml.safe_load(file.read_text()))
-    report, base = place / "report.json", place / "base"
+    report, base, whole_store = place / "report.json", f"{stores}/base", f"{stores}/whole"
 
-    def report_of(store: Path, work: Callable[[], object]) -> Any:
-        if code := in_fork(str(store), work, report):
+    def report_of(store: str, work: Callable[[], object]) -> Any:
+        if code := in_fork(store, work, report):
             sys.exit(f"a run that nobody killed ended with {code}")
         return json.loads(report.read_text())
 
     # The model is there from the start: its import needs torch, and is no part of the sweep.
     report_of(base, lambda: import_model(run.model, lock_model(run.model)).digest)
-    shutil.copytree(base, place / "whole")
-    whole = report_of(place / "whole", lambda: count_chances(run))
+    copy_store(base, whole_store)
+    whole = report_of(whole_store, lambda: count_chances(run))
     names = whole["names"]
-    expected = report_of(place / "whole", lambda: go_on(run))["digests"]
+    expected = report_of(whole_store, lambda: go_on(run))["digests"]
     import_all(whole["modules"])
     step = max(1, len(names) // n_tries) if n_tries else 1
     for fatal in range(1, len(names) + 1, step):
-        store = place / "tried"
-        shutil.copytree(base, store)
-        code = in_fork(str(store), lambda fatal=fatal: run_and_die(run, fatal), report)
+        store = f"{stores}/tried"
+        copy_store(base, store)
+        code = in_fork(store, lambda fatal=fatal: run_and_die(run, fatal), report)
         found = report_of(store, lambda: go_on(run))
         wrong = list(found["wrong"])
         if code != KILLED:
@@ -143,8 +154,8 @@ def sweep(file: Path, place: Path, n_tries: int) -> None:
         line = {"chance": fatal, "of": len(names), "name": names[fatal - 1], "wrong": wrong}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
-        shutil.rmtree(store)
+        ObjectStore(store).delete("")
 
 
 if __name__ == "__main__":
-    sweep(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    sweep(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

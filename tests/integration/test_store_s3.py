@@ -35,7 +35,7 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch, own_place: Path) -> Iterator[str]:
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch, own_place: Path) -> str:
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -44,15 +44,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch, own_place: Path) -> Ite
     boto3.client("s3", endpoint_url=server).create_bucket(Bucket="grafts")
     monkeypatch.setenv("TOKGRAFT_STORE", "s3://grafts/run")
     get_settings.cache_clear()
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    from infra.object_store import store_at
-
-    store_at.cache_clear()
-    yield "grafts"
-    s3fs.S3FileSystem.clear_instance_cache()
-    store_at.cache_clear()
+    return "grafts"
 
 
 def silent(done: float, total: float, text: str) -> None:
