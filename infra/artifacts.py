@@ -100,7 +100,7 @@ def publish(attempt: Attempt, record: dict[str, Any], volatile: tuple[str, ...])
     ]
     if not attempt.store.is_local:
         at_once(lambda n: attempt.store.upload(attempt.folder / n, f"{attempt.path}/{n}"), names)
-    files = [
+    files: list[dict[str, Any]] = [
         {
             "path": name,
             "n_bytes": (attempt.folder / name).stat().st_size,
