@@ -6,7 +6,12 @@ from pydantic import Field
 
 from tasks.embedding.config_base import HeadRule, InitialiserConfig
 from tasks.embedding.config_outside import OutsideFiles, OutsidePath
-from tasks.embedding.config_vectors import VectorSource, outside_path, reads_the_run
+from tasks.embedding.config_vectors import (
+    VectorSource,
+    WordTraining,
+    outside_path,
+    training_of,
+)
 from tasks.shared.config import PLACE, StageConfig
 
 
@@ -125,11 +130,11 @@ class HyperOfa(InitialiserConfig):
 
     @property
     def outside_files(self) -> OutsideFiles | None:
-        """Vectors, or the text they are trained on."""
+        """Vectors that are given."""
         paths = outside_path(self.vectors, "vectors")
         return OutsideFiles(paths=paths) if paths else None
 
     @property
-    def needs_source_corpus(self) -> bool:
-        """Whether its vectors are trained on the run's text."""
-        return reads_the_run(self.vectors)
+    def word_trainings(self) -> tuple[WordTraining, ...]:
+        """Vectors of both languages, unless they are given."""
+        return training_of(self.vectors, "vectors", "source", "target")

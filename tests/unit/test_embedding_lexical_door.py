@@ -256,7 +256,9 @@ def test_changed_dictionary_runs_the_embedding_alone_and_a_moved_one_nothing(
 
 
 @needs_fasttext
-def test_vectors_trained_on_the_runs_own_text(make: Make, tmp_path: Path):
+def test_vectors_trained_on_the_runs_own_text_are_trained_once(
+    make: Make, seen: Seen, tmp_path: Path
+):
     (tmp_path / "english.txt").write_text(f"{ENGLISH}.\n" * 9)
     source = {"kind": "files", "name": "english", "paths": [str(tmp_path / "english.txt")]}
     corpus = {
@@ -266,6 +268,12 @@ def test_vectors_trained_on_the_runs_own_text(make: Make, tmp_path: Path):
     wechsel = wechsel_of(tmp_path, source_vectors=TRAINED, target_vectors=TRAINED)
     rows = make(wechsel, source_corpus=corpus)
     assert rows.summary["n_dictionary_pairs"] > 3
+    assert "word_vectors" in seen.ran
+    seen.ran.clear()
+    by_words = {**TRAINED, "by": "words", "max_words": 50}
+    read_otherwise = wechsel | {"source_vectors": by_words, "target_vectors": by_words}
+    assert make(read_otherwise, source_corpus=corpus).digest != rows.digest
+    assert {*seen.ran} == {"corpus_lock", "embedding_lock", "embedding"}
     from_file = make(
         {**wechsel, "source_vectors": {**TRAINED, "text": str(tmp_path / "english.txt")}}
     )
