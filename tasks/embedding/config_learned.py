@@ -41,9 +41,9 @@ class TrainedNetwork(StageConfig):
     """Width of these layers; null takes the model's, as ZeTT does."""
     max_pieces: int = Field(default=7, gt=0)
     """Pieces of a token that the network sees; of a longer one the first ones."""
-    linear_share: float = Field(default=0.75, ge=0.0, le=1.0)
+    linear_share: float | None = Field(default=None, ge=0.0, le=1.0)
     """Share of a ridge regression on old tokens that training starts from; 0 starts from the mean
-    of pieces."""
+    of pieces. Null tries five on a little training text and takes the one of least loss."""
     ridge: float = Field(default=0.05, gt=0.0)
     """Ridge of that regression, as a multiple of the features' mean variance."""
     n_steps: int = Field(default=100, ge=0)

@@ -672,6 +672,14 @@ def test_a_network_makes_rows_and_makes_them_again(
     assert (last["method"], sum(last["weights"])) == ("hypernetwork", pytest.approx(1.0))
     assert last["note"] == "plus what a network adds to the mean of its pieces"
 
+    shares = {
+        float(name.removeprefix("text_loss_at_share_")): loss
+        for name, loss in artifact.summary.items()
+        if name.startswith("text_loss_at_share_")
+    }
+    assert len(shares) == 5
+    assert artifact.summary["linear_share"] == min(shares, key=lambda share: shares[share])
+
     given = NetworkFile(path=str(at / "network.safetensors"))
     again = inputs.initialise(EmbeddingConfig(initialiser=Hypernetwork(head=head, network=given)))
     assert torch.equal(rows_of(again)[0]["input_rows"], rows["input_rows"])
