@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -24,6 +25,7 @@ from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.dictionaries import DictionaryError
 from tasks.embedding.encoder_files import SentenceEncoderError
 from tasks.embedding.nearest_tokens import VectorWidthError
+from tasks.embedding.prealign import AlignmentDivergedError
 from tasks.embedding.task import (
     OutsideFileError,
     initialise_embeddings,
@@ -32,6 +34,7 @@ from tasks.embedding.task import (
 from tasks.embedding.token_vectors import TooLittleTextError
 from tasks.embedding.trained_words import TrainingTextError
 from tasks.embedding.word_alignment import ParallelTextError
+from tasks.embedding.word_pairs import NoWordsToAlignError
 from tasks.embedding.word_vectors import WordVectorsError
 from tasks.model.task import import_model, lock_model
 from tasks.pretraining.task import tokenize_corpus
@@ -239,6 +242,52 @@ def test_rows_are_convex_and_explained_and_come_out_the_same(
     assert other.digest == rows.digest
 
 
+def prealign_of(folder: Path, **changed: object) -> dict[str, object]:
+    return {
+        "method": "prealign",
+        "dictionary": {"path": dictionary_file(folder / "en-de.tsv")},
+        "head": "same",
+        "start": "mean_of_pieces",
+        "n_steps": 3,
+        "pairs_per_step": 4,
+        "compute_dtype": "float32",
+        **changed,
+    }
+
+
+def test_rows_of_a_dictionarys_words_are_trained_and_all_are_explained(
+    make: Make, seen: Seen, tmp_path: Path, tiny_model_folder: Path
+):
+    rows, start = make(prealign_of(tmp_path)), make({"method": "mean_of_pieces"})
+    old = load_file(tiny_model_folder / "model.safetensors")["model.embed_tokens.weight"]
+    at = open_artifact(rows)
+    new, means = (
+        load_file(open_artifact(artifact) / "embeddings.safetensors")["input_rows"]
+        for artifact in (rows, start)
+    )
+    assert torch.equal(new[: len(old)], old)
+    assert new.isfinite().all()
+    assert new[len(old) :].norm(dim=1).min() > 0
+    assert rows.summary["n_unexplained_equal_rows"] == 0
+    lineage = read_table(at / "lineage.parquet").to_pylist()[len(old) :]
+    trained = [row["id"] for row in lineage if row["note"].startswith("trained to read as")]
+    assert 0 < len(trained) == rows.summary["n_trained"] < len(lineage)
+    for row in lineage:
+        assert (row["id"] in trained) is not torch.equal(new[row["id"]], means[row["id"]])
+        assert (row["id"] in trained) is not bool(row["weights"])
+    assert len(read_table(at / "losses.parquet")) == 3
+    seen.ran.clear()
+    again = make(prealign_of(tmp_path), embedding={"fallback_seed": 1})
+    assert again.digest == rows.digest
+    assert {*seen.ran} == {"embedding_lock", "embedding"}
+
+    turned = {"path": dictionary_file(tmp_path / "de-en.tsv", {b: a for a, b in PAIRS.items()})}
+    with pytest.raises(NoWordsToAlignError, match="has the dictionary to be reversed"):
+        make(prealign_of(tmp_path, dictionary=turned))
+    reverse = make(prealign_of(tmp_path, dictionary={**turned, "reverse": True}))
+    assert reverse.summary["n_trained"] == rows.summary["n_trained"]
+
+
 def test_changed_dictionary_runs_the_embedding_alone_and_a_moved_one_nothing(
     make: Make, seen: Seen, tmp_path: Path
 ):
@@ -351,6 +400,15 @@ def other_languages(folder: Path) -> dict[str, object]:
     return wechsel_of(folder, dictionary={"path": path})
 
 
+def no_words_to_align(folder: Path) -> dict[str, object]:
+    path = dictionary_file(folder / "fr-it.tsv", {"programme": "programma"})
+    return prealign_of(folder, dictionary={"path": path})
+
+
+def too_fast(folder: Path) -> dict[str, object]:
+    return prealign_of(folder, lr=1e30)
+
+
 def unequal_lines(folder: Path) -> dict[str, object]:
     parallel = parallel_files(folder)
     with Path(parallel["target"]).open("a") as file:
@@ -397,6 +455,8 @@ def no_catalogues(folder: Path) -> dict[str, object]:
 REFUSED: dict[str, tuple[Callable[[Path], dict[str, object]], type[InputError], str]] = {
     "width": (too_narrow, VectorWidthError, "vectors of 6 dimensions and target words of 5"),
     "languages": (other_languages, DictionaryError, "none of 1 word pairs has both words"),
+    "words to align": (no_words_to_align, NoWordsToAlignError, "none of 1 words of the dict"),
+    "rate": (too_fast, AlignmentDivergedError, r"loss is nan at step 2 with lr=1e\+30; lower lr"),
     "lines": (unequal_lines, ParallelTextError, r"lines\.en and .*lines\.de have differing"),
     "catalogue": (cut_catalogue, ParallelTextError, r"/a\.mo cannot be read as a gettext"),
     "catalogues": (no_catalogues, OutsideFileError, r"\*\.mo .* matches no file"),
