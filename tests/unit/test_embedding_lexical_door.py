@@ -342,7 +342,7 @@ def no_words_to_align(folder: Path) -> dict[str, object]:
 
 
 def too_fast(folder: Path) -> dict[str, object]:
-    return prealign_of(folder, lr=1e30)
+    return prealign_of(folder, lr=3e38)
 
 
 def unequal_lines(folder: Path) -> dict[str, object]:
@@ -392,7 +392,7 @@ REFUSED: dict[str, tuple[Callable[[Path], dict[str, object]], type[InputError], 
     "width": (too_narrow, VectorWidthError, "vectors of 6 dimensions and target words of 5"),
     "languages": (other_languages, DictionaryError, "none of 1 word pairs has both words"),
     "words to align": (no_words_to_align, NoWordsToAlignError, "none of 1 words of the dict"),
-    "rate": (too_fast, AlignmentDivergedError, r"loss is nan at step 2 with lr=1e\+30; lower lr"),
+    "rate": (too_fast, AlignmentDivergedError, r"loss is nan at step 2 with lr=3e\+38; lower lr"),
     "lines": (unequal_lines, ParallelTextError, r"lines\.en and .*lines\.de have differing"),
     "catalogue": (cut_catalogue, ParallelTextError, r"/a\.mo cannot be read as a gettext"),
     "catalogues": (no_catalogues, OutsideFileError, r"\*\.mo .* matches no file"),
