@@ -197,6 +197,8 @@ class TokenAdapt(InitialiserConfig):
     """Share of the global part in a row; the rest is from the pieces."""
     temperature: float = Field(default=0.3, gt=0.0)
     """Of the softmax over pieces and over similarities."""
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the encoder's matrix products. ``auto``: bfloat16 where the hardware multiplies it."""
 
     @property
     def outside_files(self) -> OutsideFiles | None:

@@ -128,7 +128,8 @@ def _adapted(method: TokenAdapt, known: Known, lexicon: Lexicon) -> MadeRows:
 
     is_source = isinstance(method.encoder, SourceModel)
     folder = lexicon.source_folder if is_source else lexicon.folder
-    encoder = SentenceEncoder(folder, lexicon.device())
+    dtype = lexicon.compute_dtype(method.compute_dtype)
+    encoder = SentenceEncoder(folder, lexicon.device(), dtype)
     needed, source = known.plan.needed, known.source
     new_texts = token_texts([known.target.token_bytes[i] for i in needed.tolist()])
 
