@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
-from tasks.embedding.config_learned import HiddenStates, Hypernetwork, TrainedNetwork
+from tasks.embedding.config_learned import HiddenStates, Hypernetwork, NextToken, TrainedNetwork
 from tasks.embedding.from_text import Texts
 from tasks.embedding.frozen_body import frozen_body
 from tasks.embedding.hidden_states import read_hidden_states
@@ -74,20 +74,22 @@ class Lessons:
 
     def _losses_by_share(self, regression: Regression) -> dict[float, float]:
         dtype = self.texts.compute_dtype(self.choice.compute_dtype)
-        with self._text(N_BATCHES) as (teacher, batches):
+        # Not by hidden states, whatever training is by: their distance prefers the mean of pieces,
+        # with which the model predicts worse.
+        with self._text(N_BATCHES, NextToken()) as (teacher, batches):
             return losses_by_share(
                 self.network, regression, teacher, [*batches], dtype, self.method.seed
             )
 
     def _on_text(self) -> Float32[np.ndarray, " T"]:
-        choice, kind = self.choice, self._loss_kind()
+        choice, kind = self.choice, self._loss_kind(self.choice.loss)
         dtype = self.texts.compute_dtype(choice.compute_dtype)
 
         def show(done: int, value: float) -> None:
             said = "distance of hidden states" if kind == "hidden_states" else "nats of next token"
             self.texts.progress(done, choice.n_steps, f"{said} {value:.3f}")
 
-        with self._text(choice.n_steps) as (teacher, batches):
+        with self._text(choice.n_steps, choice.loss) as (teacher, batches):
             return train_on_text(
                 self.network, self.old, teacher, batches, choice.auxiliary_weight,
                 Steps(choice.n_steps, choice.lr, choice.rows_per_step, dtype), self.method.seed,
@@ -95,14 +97,16 @@ class Lessons:
             )  # fmt: skip
 
     @contextmanager
-    def _text(self, n_batches: int) -> Generator[tuple[TextTeacher, Iterator[SampledBatch]]]:
+    def _text(
+        self, n_batches: int, loss: NextToken | HiddenStates
+    ) -> Generator[tuple[TextTeacher, Iterator[SampledBatch]]]:
         """Batches of text, and what they teach."""
-        choice, seed, kind = self.choice, self.method.seed, self._loss_kind()
+        choice, seed, kind = self.choice, self.method.seed, self._loss_kind(loss)
         n_layers, n_negatives, scale = None, 0, 1.0
-        if isinstance(choice.loss, HiddenStates):
-            n_layers = choice.loss.n_body_layers
+        if isinstance(loss, HiddenStates):
+            n_layers = loss.n_body_layers
         else:
-            n_negatives = choice.loss.n_negatives
+            n_negatives = loss.n_negatives
         windows = self._windows(n_batches)
         sampler = self._sampler(n_negatives if kind == "tokens" else 0)
         batches = sampler.batches(windows, choice.windows_per_step, n_batches, seed)
@@ -118,9 +122,9 @@ class Lessons:
             )
             yield teacher, batches
 
-    def _loss_kind(self) -> TextLoss:
+    def _loss_kind(self, loss: NextToken | HiddenStates) -> TextLoss:
         """A head that takes first pieces is taught on these; any other has the network's rows."""
-        if isinstance(self.choice.loss, HiddenStates):
+        if isinstance(loss, HiddenStates):
             return "hidden_states"
         return "tokens" if self.method.head in ("same", "untied") else "first_pieces"
 
