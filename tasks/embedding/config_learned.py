@@ -43,8 +43,8 @@ class TrainedNetwork(StageConfig):
     """Pieces of a token that the network sees; of a longer one the first ones."""
     linear_share: float | None = Field(default=None, ge=0.0, le=1.0)
     """Share of a ridge regression on old tokens that training starts from; 0 starts from the mean
-    of pieces. Null tries five on a little training text and takes the one with which the
-    model predicts the next token best."""
+    of pieces. Null tries five on a little training text and takes the one with which the model
+    predicts next tokens best."""
     ridge: float = Field(default=0.05, gt=0.0)
     """Ridge of that regression, as a multiple of the features' mean variance."""
     n_steps: int = Field(default=100, ge=0)
