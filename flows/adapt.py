@@ -9,7 +9,12 @@ from flows.run_config import RunConfig
 from infra.artifacts import Artifact
 from infra.live_runs import live_run
 from tasks.corpus.task import lock_corpus, sample_corpus
-from tasks.embedding.task import initialise_embeddings, lock_embedding_files
+from tasks.embedding.config_vectors import WordTraining
+from tasks.embedding.task import (
+    initialise_embeddings,
+    lock_embedding_files,
+    train_word_vectors,
+)
 from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.config import PretrainingConfig
@@ -63,11 +68,21 @@ def new_rows(
     others: list[Artifact] = []
     if run.donor is not None:
         others.append(import_model(run.donor, lock_model(run.donor)))
-    if run.source_corpus is not None:
-        others.append(sample_corpus(run.source_corpus, lock_corpus(run.source_corpus)))
+    trainings = run.embedding.initialiser.word_trainings
+    others += [word_vectors(run, training, corpus) for training in trainings]
     if (files := run.embedding.initialiser.outside_files) is not None:
         others.append(lock_embedding_files(files))
     return initialise_embeddings(run.embedding, source, tokenizer, tokens, corpus, *others)
+
+
+def word_vectors(run: RunConfig, training: WordTraining, corpus: Artifact) -> Artifact:
+    """Train vectors of words on a file, or on the run's text in one language or both."""
+    if (files := training.outside_files) is not None:
+        return train_word_vectors(training, lock_embedding_files(files))
+    texts = {"target": corpus}
+    if "source" in training.sides and run.source_corpus is not None:
+        texts["source"] = sample_corpus(run.source_corpus, lock_corpus(run.source_corpus))
+    return train_word_vectors(training, *(texts[side] for side in training.sides))
 
 
 def train(

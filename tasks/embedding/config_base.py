@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tasks.embedding.config_outside import OutsideFiles
+from tasks.embedding.config_vectors import WordTraining
 from tasks.shared.config import StageConfig
 
 HeadRule = Literal["same", "untied", "prefix_prior", "first_piece"]
@@ -33,9 +34,14 @@ class InitialiserConfig(StageConfig):
         return None
 
     @property
+    def word_trainings(self) -> tuple[WordTraining, ...]:
+        """Vectors of words that are trained before its rows are made."""
+        return ()
+
+    @property
     def needs_source_corpus(self) -> bool:
         """Whether the run must name text in the source model's language."""
-        return False
+        return any("source" in training.sides for training in self.word_trainings)
 
 
 class PrefixPrior(StageConfig):

@@ -6,7 +6,12 @@ from pydantic import Field
 
 from tasks.embedding.config_base import HeadRule, InitialiserConfig
 from tasks.embedding.config_outside import OutsideFiles, OutsidePath
-from tasks.embedding.config_vectors import VectorSource, outside_path, reads_the_run
+from tasks.embedding.config_vectors import (
+    VectorSource,
+    WordTraining,
+    outside_path,
+    training_of,
+)
 from tasks.shared.config import PLACE, StageConfig
 
 
@@ -36,9 +41,10 @@ class TrainedNetwork(StageConfig):
     """Width of these layers; null takes the model's, as ZeTT does."""
     max_pieces: int = Field(default=7, gt=0)
     """Pieces of a token that the network sees; of a longer one the first ones."""
-    linear_share: float = Field(default=0.75, ge=0.0, le=1.0)
+    linear_share: float | None = Field(default=None, ge=0.0, le=1.0)
     """Share of a ridge regression on old tokens that training starts from; 0 starts from the mean
-    of pieces."""
+    of pieces. Null tries five on a little training text and takes the one with which the model
+    predicts next tokens best."""
     ridge: float = Field(default=0.05, gt=0.0)
     """Ridge of that regression, as a multiple of the features' mean variance."""
     n_steps: int = Field(default=100, ge=0)
@@ -125,11 +131,11 @@ class HyperOfa(InitialiserConfig):
 
     @property
     def outside_files(self) -> OutsideFiles | None:
-        """Vectors, or the text they are trained on."""
+        """Vectors that are given."""
         paths = outside_path(self.vectors, "vectors")
         return OutsideFiles(paths=paths) if paths else None
 
     @property
-    def needs_source_corpus(self) -> bool:
-        """Whether its vectors are trained on the run's text."""
-        return reads_the_run(self.vectors)
+    def word_trainings(self) -> tuple[WordTraining, ...]:
+        """Vectors of both languages, unless they are given."""
+        return training_of(self.vectors, "vectors", "source", "target")

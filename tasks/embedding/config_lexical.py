@@ -9,8 +9,9 @@ from tasks.embedding.config_outside import OutsideFiles, OutsidePath
 from tasks.embedding.config_vectors import (
     TrainedVectors,
     VectorSource,
+    WordTraining,
     outside_path,
-    reads_the_run,
+    training_of,
 )
 from tasks.shared.config import PLACE, StageConfig
 from tasks.shared.sources import Directory, HubRepository
@@ -61,7 +62,7 @@ class Wechsel(InitialiserConfig):
 
     @property
     def outside_files(self) -> OutsideFiles | None:
-        """Vectors, or the text they are trained on, and the dictionary."""
+        """Vectors that are given, and the dictionary."""
         paths = (
             *outside_path(self.source_vectors, "source_vectors"),
             *outside_path(self.target_vectors, "target_vectors"),
@@ -72,9 +73,12 @@ class Wechsel(InitialiserConfig):
         return OutsideFiles(paths=paths) if paths else None
 
     @property
-    def needs_source_corpus(self) -> bool:
-        """Whether its source vectors are trained on the run's text."""
-        return reads_the_run(self.source_vectors)
+    def word_trainings(self) -> tuple[WordTraining, ...]:
+        """Vectors of either language that are not given."""
+        return (
+            *training_of(self.source_vectors, "source_vectors", "source"),
+            *training_of(self.target_vectors, "target_vectors", "target"),
+        )
 
 
 class Ofa(InitialiserConfig):
@@ -93,14 +97,14 @@ class Ofa(InitialiserConfig):
 
     @property
     def outside_files(self) -> OutsideFiles | None:
-        """Vectors, or the text they are trained on."""
+        """Vectors that are given."""
         paths = outside_path(self.vectors, "vectors")
         return OutsideFiles(paths=paths) if paths else None
 
     @property
-    def needs_source_corpus(self) -> bool:
-        """Whether its vectors are trained on the run's text."""
-        return reads_the_run(self.vectors)
+    def word_trainings(self) -> tuple[WordTraining, ...]:
+        """Vectors of both languages, unless they are given."""
+        return training_of(self.vectors, "vectors", "source", "target")
 
 
 class TranslatedLines(StageConfig):
@@ -193,6 +197,8 @@ class TokenAdapt(InitialiserConfig):
     """Share of the global part in a row; the rest is from the pieces."""
     temperature: float = Field(default=0.3, gt=0.0)
     """Of the softmax over pieces and over similarities."""
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the encoder's matrix products. ``auto``: bfloat16 where the hardware multiplies it."""
 
     @property
     def outside_files(self) -> OutsideFiles | None:

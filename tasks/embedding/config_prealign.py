@@ -25,8 +25,9 @@ class PreAlign(InitialiserConfig):
     """Optimizer steps; 0 leaves the rows that training starts from."""
     pairs_per_step: int = Field(default=128, gt=1)
     """Word pairs of a step: each word is told from the translations of all others."""
-    lr: float = Field(default=1e-3, gt=0.0)
-    """Peak rate of Adam; falls to zero along half a cosine."""
+    lr: float = Field(default=1e-2, gt=0.0)
+    """Peak rate of Adam; falls to zero along half a cosine. Most tokens are met a few times, and
+    each time must count."""
     temperature: float = Field(default=0.1, gt=0.0)
     """Of the softmax over cosines: the lower, the more the nearest wrong translations count."""
     n_layers: int | None = Field(default=None, gt=0)

@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.embedding.config_outside import OutsidePath
+from tasks.embedding.config_outside import OutsideFiles, OutsidePath
 from tasks.shared.config import PLACE, StageConfig
 
 TokenVectorRule = Literal["ngrams", "words"]
+Side = Literal["source", "target"]
+"""The source model's tokenizer and language, or the new tokenizer's."""
 
 
 class WordVectorFile(StageConfig):
@@ -70,12 +72,36 @@ VectorSource = Annotated[
 ]
 
 
+class WordTraining(StageConfig):
+    """Vectors to be trained: the config of a stage, which rows made in several ways share."""
+
+    role: str
+    """What they are to the initialiser."""
+    vectors: TrainedVectors
+    """How they are trained; what is read from them later stands at its default."""
+    sides: tuple[Side, ...]
+    """Languages of the run whose text they are trained on; none where they have a file."""
+
+    @property
+    def outside_files(self) -> OutsideFiles | None:
+        """The file they are trained on."""
+        if self.vectors.text is None:
+            return None
+        return OutsideFiles(paths=(OutsidePath(role=self.role, path=self.vectors.text),))
+
+
 def outside_path(vectors: VectorSource, role: str) -> tuple[OutsidePath, ...]:
-    """The file that vectors are read from or trained on; empty where the run has the text."""
-    path = vectors.text if isinstance(vectors, TrainedVectors) else vectors.path
-    return () if path is None else (OutsidePath(role=role, path=path),)
+    """The file that vectors are read from; empty where they are trained."""
+    if isinstance(vectors, TrainedVectors):
+        return ()
+    return (OutsidePath(role=role, path=vectors.path),)
 
 
-def reads_the_run(vectors: VectorSource) -> bool:
-    """Whether vectors are trained on the run's own text."""
-    return isinstance(vectors, TrainedVectors) and vectors.text is None
+def training_of(vectors: VectorSource, role: str, *sides: Side) -> tuple[WordTraining, ...]:
+    """The stage that trains vectors, on text of these languages; empty where a file has them."""
+    if not isinstance(vectors, TrainedVectors):
+        return ()
+    as_read = ("max_words", "by")  # what the training does not depend on
+    defaults = {name: TrainedVectors.model_fields[name].default for name in as_read}
+    sides = () if vectors.text else sides
+    return (WordTraining(role=role, vectors=vectors.model_copy(update=defaults), sides=sides),)

@@ -5,7 +5,6 @@ Dimensions: V = old vocabulary, K = tokens that need rows, D = model width, S = 
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 from jaxtyping import Float32
@@ -21,21 +20,26 @@ from tasks.embedding.config_lexical import (
     parallel_role,
 )
 from tasks.embedding.config_prealign import PreAlign
-from tasks.embedding.config_vectors import FastTextFile, VectorSource, WordVectorFile
+from tasks.embedding.config_vectors import (
+    FastTextFile,
+    Side,
+    TrainedVectors,
+    VectorSource,
+    WordVectorFile,
+)
 from tasks.embedding.dictionaries import read_dictionary
 from tasks.embedding.fasttext_model import FastTextModel, read_fasttext_model
 from tasks.embedding.from_word_pairs import make_from_word_pairs
 from tasks.embedding.from_words import WordReader, make_from_words
 from tasks.embedding.gettext_catalogues import iter_catalogue_pairs
 from tasks.embedding.known import Known
-from tasks.embedding.lexicon import Lexicon, Side
+from tasks.embedding.lexicon import Lexicon
 from tasks.embedding.made_rows import MadeRows
 from tasks.embedding.ofa import low_rank
 from tasks.embedding.parallel_text import Batch, iter_sentence_pairs
 from tasks.embedding.space_alignment import SpaceAlignment, align_spaces
 from tasks.embedding.token_spaces import vectors_of_tokens
 from tasks.embedding.tokenadapt import tokenadapt
-from tasks.embedding.trained_words import first_lines, train_word_model
 from tasks.embedding.translations import translate_tokens
 from tasks.embedding.wechsel import wechsel
 from tasks.embedding.word_vectors import WordVectors, read_word_vectors
@@ -67,8 +71,8 @@ def make_from_lexicon(method: FromLexicon, known: Known, lexicon: Lexicon) -> Ma
 
 def _wechsel(method: Wechsel, known: Known, lexicon: Lexicon) -> MadeRows:
     sources, targets = method.source_vectors, method.target_vectors
-    old = _open(sources, "source_vectors", ("source",), lexicon)
-    new = _open(targets, "target_vectors", ("target",), lexicon)
+    old = _open(sources, "source_vectors", lexicon)
+    new = _open(targets, "target_vectors", lexicon)
     alignment: SpaceAlignment | None = None
     if method.dictionary is not None:
         path = lexicon.file("dictionary")
@@ -86,7 +90,7 @@ def _wechsel(method: Wechsel, known: Known, lexicon: Lexicon) -> MadeRows:
 
 
 def _ofa(method: Ofa, known: Known, lexicon: Lexicon) -> MadeRows:
-    vectors = _open(method.vectors, "vectors", ("source", "target"), lexicon)
+    vectors = _open(method.vectors, "vectors", lexicon)
     equal = {"equal_weights": True}
     old_VS = _token_vectors(vectors, method.vectors, "source", known, lexicon, **equal)
     new_WS = _token_vectors(vectors, method.vectors, "target", known, lexicon, **equal)
@@ -124,7 +128,8 @@ def _adapted(method: TokenAdapt, known: Known, lexicon: Lexicon) -> MadeRows:
 
     is_source = isinstance(method.encoder, SourceModel)
     folder = lexicon.source_folder if is_source else lexicon.folder
-    encoder = SentenceEncoder(folder, lexicon.device())
+    dtype = lexicon.compute_dtype(method.compute_dtype)
+    encoder = SentenceEncoder(folder, lexicon.device(), dtype)
     needed, source = known.plan.needed, known.source
     new_texts = token_texts([known.target.token_bytes[i] for i in needed.tolist()])
 
@@ -142,31 +147,22 @@ def _adapted(method: TokenAdapt, known: Known, lexicon: Lexicon) -> MadeRows:
 
 
 def _learned(method: HyperOfa, known: Known, lexicon: Lexicon) -> MadeRows:
-    vectors = _open(method.vectors, "vectors", ("source", "target"), lexicon)
+    vectors = _open(method.vectors, "vectors", lexicon)
     words = _words(vectors, method.vectors.max_words)
     encoders = lexicon.encode("source"), lexicon.encode("target")
     reader = WordReader(words, *encoders, lexicon.device(), lexicon.progress)
     return make_from_words(method, known, reader)
 
 
-def _open(
-    vectors: VectorSource, role: str, sides: tuple[Side, ...], lexicon: Lexicon
-) -> WordVectors | FastTextModel:
-    """Read vectors, or train them on a file or on the run's text of some languages."""
+def _open(vectors: VectorSource, role: str, lexicon: Lexicon) -> WordVectors | FastTextModel:
+    """Read vectors that are given, or take those that were trained."""
     match vectors:
         case WordVectorFile():
             return read_word_vectors(lexicon.file(role), vectors.max_words)
         case FastTextFile():
             return read_fasttext_model(lexicon.file(role))
-        case _:
-            pass
-    if vectors.text is not None:
-        texts = first_lines(lexicon.file(role), vectors.max_bytes)
-    else:
-        bounds = vectors.max_bytes, vectors.seed
-        texts = chain.from_iterable(lexicon.texts(side, *bounds) for side in sides)
-    chosen = {"text", "max_bytes", "seed", "max_words", "by", "kind"}
-    return train_word_model(texts, role, **vectors.model_dump(exclude=chosen))
+        case TrainedVectors():
+            return lexicon.trained(role)
 
 
 def _words(vectors: WordVectors | FastTextModel, max_words: int | None) -> WordVectors:

@@ -40,6 +40,8 @@ def make_from_network(method: Hypernetwork, known: Known, outside: Outside) -> M
             given is for other rows.
     """
     old, choice = known.rows, method.network
+    if not known.n_needed:
+        return MadeRows.nothing(old)
     needs_head = method.head in ("same", "untied") and not old.tied
     if isinstance(choice, NetworkFile):
         network = load_network(outside.outside_file("network"))

@@ -126,16 +126,27 @@ def _fill(
 
 
 def _origins(
-    known: Known, method: str, steps: tuple[Step, ...], made: RowWeights | None, note: str
+    known: Known,
+    method: str,
+    steps: tuple[Step, ...],
+    made: RowWeights | None,
+    note: str | tuple[str, ...],
 ) -> Origins:
     plan, step_W = known.plan, np.array(steps)
+    needed = plan.needed.tolist()
+    note_of = dict(
+        zip(needed, [note] * len(needed) if isinstance(note, str) else note, strict=True)
+    )
     kept, pieces = (np.flatnonzero(step_W == step) for step in ("kept", "mean_of_pieces"))
     old = RowWeights(plan.match[kept], np.ones(len(kept), np.float32), np.arange(len(kept) + 1))
     parts = [(kept, old), (pieces, uniform_weights(plan.pieces).take(pieces))]
     if made is not None:
         at_K = np.flatnonzero(step_W[plan.needed] == "made")
         parts.append((plan.needed[at_K], made.take(at_K)))
-    explained = [_explain(known, token, step, method, note) for token, step in enumerate(steps)]
+    explained = [
+        _explain(known, token, step, method, note_of.get(token, ""))
+        for token, step in enumerate(steps)
+    ]
     methods, notes = zip(*explained, strict=True) if explained else ((), ())
     return Origins(methods, spread(len(steps), parts), notes)
 

@@ -1,18 +1,17 @@
 """What initialisers that know words are given: files from outside, texts, both tokenizers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from tasks.embedding.config_vectors import Side
+from tasks.embedding.fasttext_model import FastTextModel
 from tasks.embedding.words_of_tokens import Encode
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-Side = Literal["source", "target"]
-"""The source model's tokenizer and language, or the new tokenizer's."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class Lexicon:
     """Files from outside under their roles, a suffix behind; or those of a sentence encoder."""
     source_folder: Path
     """The source model."""
-    texts: Callable[[Side, int, int], Iterator[str]]
-    """Documents of the run in a language, up to so many bytes, chosen by a seed."""
+    trained: Callable[[str], FastTextModel]
+    """Vectors trained for a role."""
     encode: Callable[[Side], Encode]
     device: Callable[[], str]
     """Where a model runs on this machine."""

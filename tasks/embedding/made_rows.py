@@ -36,8 +36,8 @@ class MadeRows:
     input_weights: RowWeights | None = None
     """Old rows in each input row, where it is a sum of them (or as far as it is)."""
     head_weights: RowWeights | None = None
-    note: str = ""
-    """What the weights leave out of a row, in words."""
+    note: str | tuple[str, ...] = ""
+    """What the weights leave out of a row, in words: of all rows, or of each."""
     losses: Float32[np.ndarray, " S"] | None = None
     """Loss before each of S steps, of methods that train."""
     measured: Mapping[str, int | float] = field(default_factory=dict[str, int | float])

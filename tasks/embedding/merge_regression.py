@@ -71,6 +71,11 @@ def fit_merges(
         features = np.hstack([source_VD[left], source_VD[right]]) - mean_F
         gram_FF += features.T @ features
         cross_FD += features.T @ (source_VD[result] - mean_D)
+    if not gram_FF.any():
+        raise NoMergesError(
+            f"the parts of all {len(merges_M3)} merges have the same rows, from which nothing can "
+            "be learnt; check the source model's weights, or use initialiser method mean_of_pieces."
+        )
     gram_FF.flat[:: 2 * width + 1] += ridge * np.trace(gram_FF) / (2 * width)
     weights_FD = solve(gram_FF, cross_FD, assume_a="pos")
     norms_M = np.linalg.norm(source_VD[merges_M3[:, 2]], axis=1)

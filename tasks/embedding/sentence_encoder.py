@@ -28,8 +28,13 @@ MAX_TOKENS = 64
 class SentenceEncoder:
     """Texts to vectors, in evaluation mode."""
 
-    def __init__(self, folder: Path, device: str | torch.device = "cpu"):
-        """Load from local files alone.
+    def __init__(
+        self,
+        folder: Path,
+        device: str | torch.device = "cpu",
+        compute_dtype: torch.dtype = torch.float32,
+    ):
+        """Load from local files alone; matrix products are in ``compute_dtype``.
 
         Raises:
             SentenceEncoderError: the folder lacks a file, or pools other than by the mean.
@@ -65,6 +70,7 @@ class SentenceEncoder:
                 transformers_logging.enable_progress_bar()
         self.model = cast(PreTrainedModel, model).eval()
         self.model.to(device)  # pyright: ignore[reportArgumentType]
+        self.compute_dtype = compute_dtype
         self.tokenizer.padding_side = "right"
         if self.tokenizer.pad_token_id is None:
             # What stands under the mask is not read, so that any token will do.
@@ -75,7 +81,7 @@ class SentenceEncoder:
         texts: Sequence[str],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Float32[np.ndarray, "T S"]:
-        """Embed texts, longer ones with longer ones; zeros for a text without letters or signs.
+        """Embed texts, those of like many tokens together; zeros for a text that is but space.
 
         Args:
             texts: of any number, in any order; equal ones are read once.
@@ -83,7 +89,10 @@ class SentenceEncoder:
         """
         distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         vectors_DS = np.zeros((len(distinct), int(self.model.config.hidden_size)), np.float32)
-        present = sorted((text for text in distinct if text.strip()), key=len)
+        present = [text for text in distinct if text.strip()]
+        tokens = self.tokenizer(present)["input_ids"] if present else []
+        n_tokens = {text: len(ids) for text, ids in zip(present, tokens, strict=True)}
+        present.sort(key=n_tokens.__getitem__)
         for start in range(0, len(present), BATCH_TEXTS):
             part = present[start : start + BATCH_TEXTS]
             vectors_DS[[distinct[text] for text in part]] = self._batch(part)
@@ -94,12 +103,16 @@ class SentenceEncoder:
         coded = self.tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         ).to(self.model.device)
-        with torch.inference_mode():
-            states_BLS = self.model(**coded).last_hidden_state
+        is_bfloat16, device = self.compute_dtype == torch.bfloat16, self.model.device.type
+        with (
+            torch.inference_mode(),
+            torch.autocast(device, dtype=torch.bfloat16, enabled=is_bfloat16),
+        ):
+            states_BLS = self.model(**coded).last_hidden_state.float()
         mask_BL1 = coded["attention_mask"][:, :, None].to(states_BLS.dtype)
         # A text that is no token at all keeps zeros.
         means_BS = (states_BLS * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
-        return means_BS.float().cpu().numpy()
+        return means_BS.cpu().numpy()
 
 
 def _check_folder(folder: Path) -> None:

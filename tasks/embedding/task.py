@@ -1,4 +1,4 @@
-"""Door of the embedding stage."""
+"""Doors of the embedding stage and of those before it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from infra.located_files import (
 from infra.parquet import write_table
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_outside import OutsideFiles, OutsidePath
-from tasks.embedding.worker import LOCK_STAGE
+from tasks.embedding.config_vectors import WordTraining
+from tasks.embedding.worker import LOCK_STAGE, VECTORS_STAGE
 from tasks.shared.errors import InputError
 from tasks.shared.sources import Directory, HubRepository
 from tasks.shared.task import stage
@@ -117,6 +118,19 @@ def _encoder_rows(encoder: Directory | HubRepository | None) -> Iterator[Row]:
         yield from hub_rows(*at, ENCODER_PATTERNS, encoder_files)
 
 
+@stage(name=VECTORS_STAGE, version=1)
+def train_word_vectors(attempt: Attempt, config: WordTraining, *texts: Artifact) -> Summary:
+    """Train vectors of words by fastText, for all initialisers and tokenizers that want the same.
+
+    Texts are corpora, or the lock of one file.
+    """
+    from tasks.embedding.vectors_worker import train_vectors, write_vectors
+
+    model = train_vectors(config, texts)
+    write_vectors(attempt.folder, model)
+    return {"role": config.role, "words": len(model.words), "dimensions": model.matrix.shape[1]}
+
+
 @stage(name="embedding", version=VERSION, volatile=VIEWS)
 def initialise_embeddings(
     attempt: Attempt,
@@ -129,8 +143,8 @@ def initialise_embeddings(
 ) -> Summary:
     """Read old rows, make rows for every new token, write them and where each comes from.
 
-    Others are what some initialisers read besides: a donor, a corpus in the source model's
-    language, a lock of files from outside; each is known by its stage.
+    Others are what some initialisers read besides: a donor, vectors of words, a lock of files
+    from outside; each is known by its stage.
     """
     import pyarrow as pa
 

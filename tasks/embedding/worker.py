@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
     from tasks.embedding.config import Initialiser
     from tasks.embedding.config_base import PrefixPrior
+    from tasks.embedding.config_vectors import Side
     from tasks.embedding.constant_direction import ConstantDirection
+    from tasks.embedding.fasttext_model import FastTextModel
     from tasks.embedding.from_donor import Donor
     from tasks.embedding.from_lexicon import FromLexicon
     from tasks.embedding.head_rule import HeadPrior
     from tasks.embedding.known import Known
-    from tasks.embedding.lexicon import Side
     from tasks.embedding.made_rows import MadeRows
     from tasks.embedding.rows import SourceRows
     from tasks.embedding.words_of_tokens import Encode
     from tasks.shared.model_rows import RowNames
 
-LOCK_STAGE = "embedding_lock"
+LOCK_STAGE, VECTORS_STAGE = "embedding_lock", "word_vectors"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Readers:
     tokens: Artifact
     corpus: Artifact
     others: tuple[Artifact, ...] = ()
-    """Those that some initialisers read, told apart by their stages: a donor (``model``), text in
-    the source model's language (``corpus``), files from outside (``embedding_lock``)."""
+    """Those that some initialisers read, told apart by their stages: a donor (``model``), files
+    from outside (``embedding_lock``), trained vectors (``word_vectors``)."""
 
     def make_rows(self, method: Initialiser, known: Known) -> MadeRows:
         """Make rows by the chosen initialiser, giving it what it asks for."""
@@ -85,9 +86,9 @@ class Readers:
         match_W = match_ids(theirs, known.target)
         return Donor(str(donor.summary.get("origin")), rows, match_W)
 
-    def _other(self, stage: str) -> Artifact:
+    def _other(self, stage: str, **summary: str) -> Artifact:
         for artifact in self.others:
-            if artifact.stage == stage:
+            if artifact.stage == stage and summary.items() <= artifact.summary.items():
                 return artifact
         raise ValueError(f"the flow passes an artifact of {stage} wherever one is needed")
 
@@ -106,7 +107,7 @@ class Readers:
                 if method.outside_files.encoder is not None:
                     places[str(staged)] = rows[0]["uri"].removesuffix(f"/{rows[0]['source']}")
             lexicon = Lexicon(
-                staged, self.model_folder, self._texts, self._encode, self.device,
+                staged, self.model_folder, self._trained, self._encode, self.device,
                 self.model, self.compute_dtype, self.progress,
             )  # fmt: skip
             with named_as(places):
@@ -124,15 +125,11 @@ class Readers:
 
         return encode
 
-    def _texts(self, side: Side, max_bytes: int, seed: int) -> Iterator[str]:
-        """Documents of the run in the language of a side, drawn up to a budget."""
-        import numpy as np
+    def _trained(self, role: str) -> FastTextModel:
+        """Vectors of words that were trained for a role."""
+        from tasks.embedding.vectors_worker import read_vectors
 
-        from tasks.embedding.sampling import choose_by_bytes
-
-        paths = _files(self.corpus if side == "target" else self._other("corpus"), "train-*")
-        chosen = choose_by_bytes(_sizes(paths), max_bytes, np.random.default_rng(seed))
-        return _chosen_texts(paths, chosen)
+        return read_vectors(self._other(VECTORS_STAGE, role=role))
 
     def new_ids(self, max_bytes: int, seed: int) -> Iterator[np.ndarray]:
         """Documents under the new tokenizer, up to a budget."""
@@ -268,6 +265,17 @@ class Readers:
         for number, (text, ids) in enumerate(rows):
             if number in is_chosen:
                 yield ids.values.to_numpy().astype(np.int64), text.as_py()
+
+
+def documents_of(corpus: Artifact, max_bytes: int, seed: int) -> Iterator[str]:
+    """Training documents of a corpus, drawn up to a budget."""
+    import numpy as np
+
+    from tasks.embedding.sampling import choose_by_bytes
+
+    paths = _files(corpus, "train-*")
+    chosen = choose_by_bytes(_sizes(paths), max_bytes, np.random.default_rng(seed))
+    return _chosen_texts(paths, chosen)
 
 
 def read_rows(folder: Path, names: RowNames, n_tokens: int) -> SourceRows:

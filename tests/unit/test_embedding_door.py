@@ -31,6 +31,8 @@ from tasks.embedding.config_learned import (
     NextToken,
     TrainedNetwork,
 )
+from tasks.embedding.config_lexical import DictionaryFile
+from tasks.embedding.config_prealign import PreAlign
 from tasks.embedding.config_source import (
     Composed,
     Mean,
@@ -112,11 +114,11 @@ class Inputs:
             "corpus", lambda p: write_table(p / "train-00000.parquet", corpus)
         )
 
-    def initialise(self, config: EmbeddingConfig) -> Artifact:
+    def initialise(self, config: EmbeddingConfig, *others: Artifact) -> Artifact:
         files = config.initialiser.outside_files
         locks = [] if files is None else [lock_embedding_files(files)]
         inputs = self.model, self.tokenizer, self.tokens, self.corpus
-        return initialise_embeddings(config, *inputs, *locks)
+        return initialise_embeddings(config, *inputs, *others, *locks)
 
 
 def rows_of(artifact: Artifact) -> tuple[dict[str, torch.Tensor], dict]:
@@ -515,24 +517,25 @@ def test_a_donor_without_the_new_tokens_is_refused(
 SAME_HEAD = [
     MeanOfPieces(), MergeTree(), Composed(head="same"), Align(), Focus(), TokAlign(),
     TokenDistillation(head="same"), Omp(), Interpolation(), LeastSquares(),
+    Hypernetwork(head="same"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_same_tokenizer_gives_the_same_model(
-    tied: bool, tiny_model_folder: Path, tiny_untied_model_folder: Path
+    tied: bool, tiny_model_folder: Path, tiny_untied_model_folder: Path, tmp_path: Path
 ):
     """Methods with text or a donor need neither: their defaults ask for more than there is."""
+    (tmp_path / "words.tsv").write_text("file\tDatei\n")
+    prealign = PreAlign(head="same", dictionary=DictionaryFile(path=str(tmp_path / "words.tsv")))
     folder = tiny_model_folder if tied else tiny_untied_model_folder
     inputs = Inputs(folder, Tokenizer.from_file(str(folder / "tokenizer.json")), ["the file"])
     inputs.model = imported(folder)
     made = [
-        initialise_embeddings(
-            EmbeddingConfig(initialiser=method),
-            *(inputs.model, inputs.tokenizer, inputs.tokens, inputs.corpus),
-            *([inputs.model] if method.needs_donor else []),
+        inputs.initialise(
+            EmbeddingConfig(initialiser=method), *([inputs.model] if method.needs_donor else [])
         )
-        for method in (SAME_HEAD if tied else SAME_HEAD[:1] + SAME_HEAD[-1:])
+        for method in ([*SAME_HEAD, prealign] if tied else [SAME_HEAD[0], *SAME_HEAD[-2:]])
     ]
     assert len({rows.digest for rows in made}) == 1
     found, old = stored(assembled(inputs, made[0])), stored(folder)
@@ -671,6 +674,14 @@ def test_a_network_makes_rows_and_makes_them_again(
     last = read_table(at / "lineage.parquet").to_pylist()[len(old)]
     assert (last["method"], sum(last["weights"])) == ("hypernetwork", pytest.approx(1.0))
     assert last["note"] == "plus what a network adds to the mean of its pieces"
+
+    shares = {
+        float(name.removeprefix("text_loss_at_share_")): loss
+        for name, loss in artifact.summary.items()
+        if name.startswith("text_loss_at_share_")
+    }
+    assert len(shares) == 5
+    assert artifact.summary["linear_share"] == min(shares, key=lambda share: shares[share])
 
     given = NetworkFile(path=str(at / "network.safetensors"))
     again = inputs.initialise(EmbeddingConfig(initialiser=Hypernetwork(head=head, network=given)))

@@ -26,6 +26,7 @@ from tasks.embedding.old_rows import OldRows
 from tasks.embedding.old_tokens import NoOldMergesError, OldTokens
 from tasks.embedding.piece_rows import make_all
 from tasks.embedding.pieces import Pieces
+from tasks.embedding.regression_share import SHARES, losses_by_share
 from tasks.embedding.row_network import NetworkShape, RowNetwork
 from tasks.embedding.sampled_batches import NothingToLearnError, Sampler
 from tasks.embedding.sampled_cuts import SampledCuts
@@ -105,7 +106,7 @@ def test_linear_part_learns_linear_composition():
     old = OldRows(old_tokens([2]), [rows_VD])
     start, of_means = old.held_out_errors(network, 0)
     assert start == pytest.approx(of_means, rel=1e-5)
-    fit_linear(network, old, 1e-6, 1.0, 0)
+    fit_linear(network, old, 1e-6, 0).put_into(network, 1.0)
     fitted, _ = old.held_out_errors(network, 0)
     assert fitted < 1e-3 * of_means
     new = Pieces.from_lists([[4, 5], [60, 2]])
@@ -120,7 +121,8 @@ def test_share_of_the_regression_is_a_mixture():
     made = {}
     for share in (0.0, 0.25, 1.0):
         network = network_for(*sources)
-        fit_linear(network, OldRows(old_tokens([2, 3, 4]), sources), 0.05, share, 0)
+        old = OldRows(old_tokens([2, 3, 4]), sources)
+        fit_linear(network, old, 0.05, 0).put_into(network, share)
         made[share] = make_all(network, sources, pieces)
     mixture = 0.75 * made[0.0] + 0.25 * made[1.0]
     np.testing.assert_allclose(made[0.25], mixture, rtol=1e-3, atol=1e-3)
@@ -260,6 +262,29 @@ def train(
         )
     after, _ = old.held_out_errors(network, 0)
     return network, losses, before, after
+
+
+@pytest.mark.parametrize("kind", ["hidden_states", "first_pieces"])
+def test_a_share_of_the_regression_is_judged_by_the_loss_of_text(
+    model: LlamaForCausalLM, kind: str
+):
+    rows_VD = model.get_input_embeddings().weight.detach().numpy().copy()
+    tokens = old_tokens([2])
+    sampler, network = sampler_for(tokens), network_for(rows_VD)
+    regression = fit_linear(network, OldRows(tokens, [rows_VD]), 0.05, 0)
+    batches = [*sampler.batches(windows_of_pairs(), 8, 2, 0)]
+    with frozen_body(model, None) as body, torch.no_grad():
+        zeros = np.zeros(N_OLD, np.float32)
+        teacher = TextTeacher(kind, body, [rows_VD], rows_VD, zeros, 1.0, sampler.pieces, 32)
+        given = network, regression, teacher, batches, torch.float32, 7
+        losses = losses_by_share(*given)
+        assert losses_by_share(*given) == losses
+        for share in SHARES:
+            regression.put_into(network, share)
+            rng = np.random.default_rng([7, 5])
+            of_batches = [teacher.loss(network, batch, rng)[0].item() for batch in batches]
+            assert losses[share] == pytest.approx(np.mean(of_batches))
+    assert len(set(losses.values())) == len(SHARES)
 
 
 @pytest.mark.parametrize("kind", ["hidden_states", "tokens", "first_pieces"])

@@ -9,21 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from flows.adapt import new_rows, new_tokenizer
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact, open_artifact
 from infra.errors import CorruptFileError
 from infra.parquet import read_table
-from infra.settings import get_settings
-from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.dictionaries import DictionaryError
 from tasks.embedding.encoder_files import SentenceEncoderError
 from tasks.embedding.nearest_tokens import VectorWidthError
+from tasks.embedding.prealign import AlignmentDivergedError
 from tasks.embedding.task import (
     OutsideFileError,
     initialise_embeddings,
@@ -32,11 +31,9 @@ from tasks.embedding.task import (
 from tasks.embedding.token_vectors import TooLittleTextError
 from tasks.embedding.trained_words import TrainingTextError
 from tasks.embedding.word_alignment import ParallelTextError
+from tasks.embedding.word_pairs import NoWordsToAlignError
 from tasks.embedding.word_vectors import WordVectorsError
-from tasks.model.task import import_model, lock_model
-from tasks.pretraining.task import tokenize_corpus
 from tasks.shared.errors import InputError
-from tasks.shared.run_options import Display, RunOptions, run_options
 
 needs_fasttext = pytest.mark.skipif(find_spec("fasttext") is None, reason="needs the extra vectors")
 PAIRS = {
@@ -45,7 +42,6 @@ PAIRS = {
 }  # fmt: skip
 GERMAN = "Das Programm liest die Datei und schreibt das Ergebnis in ein Verzeichnis Vertrag Seite"
 ENGLISH = "The program reads the file and writes the result into a directory value text pieces cuts"
-FALLBACK = {"fallback": ["mean_of_pieces", "mean"]}
 Make = Callable[..., Artifact]
 
 
@@ -146,63 +142,6 @@ METHODS: dict[str, Callable[[Path], dict[str, object]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def upstream(
-    tmp_path_factory: pytest.TempPathFactory, write_run: Callable[[Path], dict[str, Any]]
-) -> tuple[Path, dict[str, Any], list[Artifact]]:
-    """A store that all tests here share, a run, and what it has before rows are made."""
-    folder = tmp_path_factory.mktemp("upstream")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("TOKGRAFT_STORE", str(folder / "store"))
-        environment.setenv("TOKGRAFT_CACHE_DIR", str(folder / "cache"))
-        environment.setenv("TOKGRAFT_N_PROCESSES", "1")
-        get_settings.cache_clear()
-        written = write_run(folder)
-        run = RunConfig.model_validate(written)
-        source = import_model(run.model, lock_model(run.model))
-        corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
-        tokenizer = new_tokenizer(run, source, corpus)
-        tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
-    get_settings.cache_clear()
-    return folder, written, [source, corpus, tokenizer, tokens]
-
-
-@pytest.fixture
-def make(
-    upstream: tuple[Path, dict[str, Any], list[Artifact]], monkeypatch: pytest.MonkeyPatch
-) -> Make:
-    """Rows by an initialiser, on the tiny model and 240 documents."""
-    folder, run, artifacts = upstream
-    monkeypatch.setenv("TOKGRAFT_STORE", str(folder / "store"))
-    get_settings.cache_clear()
-
-    def rows(initialiser: dict[str, object], **changed: Any) -> Artifact:
-        embedding = {**FALLBACK, "initialiser": initialiser, **changed.pop("embedding", {})}
-        chosen = RunConfig.model_validate({**run, "embedding": embedding, **changed})
-        return new_rows(chosen, *artifacts)
-
-    return rows
-
-
-class Seen(Display):
-    """Which stages ran and which were cached."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def started(self, stage: str, key: str, *, cached: bool) -> None:
-        if not cached:
-            self.ran.append(stage)
-
-
-@pytest.fixture
-def seen():
-    display = Seen()
-    token = run_options.set(RunOptions(display=display))
-    yield display
-    run_options.reset(token)
-
-
 def check_rows(rows: Artifact, model_folder: Path, method: str) -> None:
     """Shared rows bit-exact; new ones convex sums of old ones, none of them zero or not finite."""
     old = load_file(model_folder / "model.safetensors")["model.embed_tokens.weight"]
@@ -226,37 +165,85 @@ def check_rows(rows: Artifact, model_folder: Path, method: str) -> None:
 @needs_fasttext
 @pytest.mark.parametrize("name", METHODS)
 def test_rows_are_convex_and_explained_and_come_out_the_same(
-    name: str, make: Make, seen: Seen, tmp_path: Path, tiny_model_folder: Path
+    name: str, make: Make, ran: list[str], tmp_path: Path, tiny_model_folder: Path
 ):
     method = METHODS[name](tmp_path)
     rows = make(method)
     check_rows(rows, tiny_model_folder, str(method["method"]))
-    seen.ran.clear()
+    ran.clear()
     assert make(method).uri == rows.uri
-    assert "embedding" not in seen.ran
+    assert "embedding" not in ran
     other = make(method, embedding={"fallback_seed": 1})
-    assert "embedding" in seen.ran
+    assert "embedding" in ran
     assert other.digest == rows.digest
 
 
+def prealign_of(folder: Path, **changed: object) -> dict[str, object]:
+    return {
+        "method": "prealign",
+        "dictionary": {"path": dictionary_file(folder / "en-de.tsv")},
+        "head": "same",
+        "start": "mean_of_pieces",
+        "n_steps": 3,
+        "pairs_per_step": 4,
+        "compute_dtype": "float32",
+        **changed,
+    }
+
+
+def test_rows_of_a_dictionarys_words_are_trained_and_all_are_explained(
+    make: Make, ran: list[str], tmp_path: Path, tiny_model_folder: Path
+):
+    rows, start = make(prealign_of(tmp_path)), make({"method": "mean_of_pieces"})
+    old = load_file(tiny_model_folder / "model.safetensors")["model.embed_tokens.weight"]
+    at = open_artifact(rows)
+    new, means = (
+        load_file(open_artifact(artifact) / "embeddings.safetensors")["input_rows"]
+        for artifact in (rows, start)
+    )
+    assert torch.equal(new[: len(old)], old)
+    assert new.isfinite().all()
+    assert new[len(old) :].norm(dim=1).min() > 0
+    assert rows.summary["n_unexplained_equal_rows"] == 0
+    lineage = read_table(at / "lineage.parquet").to_pylist()[len(old) :]
+    trained = [row["id"] for row in lineage if row["note"].startswith("trained to read as")]
+    assert 0 < len(trained) == rows.summary["n_trained"] < len(lineage)
+    for row in lineage:
+        assert (row["id"] in trained) is not torch.equal(new[row["id"]], means[row["id"]])
+        assert (row["id"] in trained) is not bool(row["weights"])
+    assert len(read_table(at / "losses.parquet")) == 3
+    ran.clear()
+    again = make(prealign_of(tmp_path), embedding={"fallback_seed": 1})
+    assert again.digest == rows.digest
+    assert {*ran} == {"embedding_lock", "embedding"}
+
+    turned = {"path": dictionary_file(tmp_path / "de-en.tsv", {b: a for a, b in PAIRS.items()})}
+    with pytest.raises(NoWordsToAlignError, match="has the dictionary to be reversed"):
+        make(prealign_of(tmp_path, dictionary=turned))
+    reverse = make(prealign_of(tmp_path, dictionary={**turned, "reverse": True}))
+    assert reverse.summary["n_trained"] == rows.summary["n_trained"]
+
+
 def test_changed_dictionary_runs_the_embedding_alone_and_a_moved_one_nothing(
-    make: Make, seen: Seen, tmp_path: Path
+    make: Make, ran: list[str], tmp_path: Path
 ):
     method = wechsel_of(tmp_path)
     rows = make(method)
-    seen.ran.clear()
+    ran.clear()
     moved = dictionary_file(tmp_path / "moved.tsv")
     assert make({**method, "dictionary": {"path": moved}}).uri == rows.uri
-    assert seen.ran == ["embedding_lock"]
-    seen.ran.clear()
+    assert ran == ["embedding_lock"]
+    ran.clear()
     dictionary_file(Path(moved), PAIRS | {"contract": "Vertrag", "text": "Vertrag"})
     changed = make({**method, "dictionary": {"path": moved}})
-    assert seen.ran == ["embedding_lock", "embedding"]
+    assert ran == ["embedding_lock", "embedding"]
     assert changed.digest != rows.digest
 
 
 @needs_fasttext
-def test_vectors_trained_on_the_runs_own_text(make: Make, tmp_path: Path):
+def test_vectors_trained_on_the_runs_own_text_are_trained_once(
+    make: Make, ran: list[str], tmp_path: Path
+):
     (tmp_path / "english.txt").write_text(f"{ENGLISH}.\n" * 9)
     source = {"kind": "files", "name": "english", "paths": [str(tmp_path / "english.txt")]}
     corpus = {
@@ -266,6 +253,12 @@ def test_vectors_trained_on_the_runs_own_text(make: Make, tmp_path: Path):
     wechsel = wechsel_of(tmp_path, source_vectors=TRAINED, target_vectors=TRAINED)
     rows = make(wechsel, source_corpus=corpus)
     assert rows.summary["n_dictionary_pairs"] > 3
+    assert "word_vectors" in ran
+    ran.clear()
+    by_words = {**TRAINED, "by": "words", "max_words": 50}
+    read_otherwise = wechsel | {"source_vectors": by_words, "target_vectors": by_words}
+    assert make(read_otherwise, source_corpus=corpus).digest != rows.digest
+    assert {*ran} == {"corpus_lock", "embedding_lock", "embedding"}
     from_file = make(
         {**wechsel, "source_vectors": {**TRAINED, "text": str(tmp_path / "english.txt")}}
     )
@@ -343,6 +336,15 @@ def other_languages(folder: Path) -> dict[str, object]:
     return wechsel_of(folder, dictionary={"path": path})
 
 
+def no_words_to_align(folder: Path) -> dict[str, object]:
+    path = dictionary_file(folder / "fr-it.tsv", {"programme": "programma"})
+    return prealign_of(folder, dictionary={"path": path})
+
+
+def too_fast(folder: Path) -> dict[str, object]:
+    return prealign_of(folder, lr=3e38)
+
+
 def unequal_lines(folder: Path) -> dict[str, object]:
     parallel = parallel_files(folder)
     with Path(parallel["target"]).open("a") as file:
@@ -389,6 +391,8 @@ def no_catalogues(folder: Path) -> dict[str, object]:
 REFUSED: dict[str, tuple[Callable[[Path], dict[str, object]], type[InputError], str]] = {
     "width": (too_narrow, VectorWidthError, "vectors of 6 dimensions and target words of 5"),
     "languages": (other_languages, DictionaryError, "none of 1 word pairs has both words"),
+    "words to align": (no_words_to_align, NoWordsToAlignError, "none of 1 words of the dict"),
+    "rate": (too_fast, AlignmentDivergedError, r"loss is nan at step 2 with lr=3e\+38; lower lr"),
     "lines": (unequal_lines, ParallelTextError, r"lines\.en and .*lines\.de have differing"),
     "catalogue": (cut_catalogue, ParallelTextError, r"/a\.mo cannot be read as a gettext"),
     "catalogues": (no_catalogues, OutsideFileError, r"\*\.mo .* matches no file"),
@@ -419,9 +423,7 @@ def test_missing_files_are_named_with_what_they_are_for(make: Make, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("make")
-def test_file_that_changes_between_lock_and_reading_is_refused(
-    upstream: tuple[Path, dict[str, Any], list[Artifact]], tmp_path: Path
-):
+def test_file_that_changes_between_lock_and_reading_is_refused(upstream: Any, tmp_path: Path):
     config = EmbeddingConfig.model_validate({"initialiser": wechsel_of(tmp_path)})
     path = tmp_path / "en-de.tsv"
     dictionary_file(path, PAIRS | {"value": "Wert"})
@@ -429,7 +431,7 @@ def test_file_that_changes_between_lock_and_reading_is_refused(
     assert files is not None
     lock = lock_embedding_files(files)
     dictionary_file(path, {"late": "spät"})
-    source, corpus, tokenizer, tokens = upstream[2]
+    source, corpus, tokenizer, tokens = upstream.artifacts
     with pytest.raises(CorruptFileError, match=r"en-de\.tsv no longer has the content that was"):
         initialise_embeddings(config, source, tokenizer, tokens, corpus, lock)
 

@@ -91,6 +91,14 @@ def test_norm_factor_by_hand():
     assert norm_factor(np.empty((0, 2), np.float32), 10.0) == 1.0
 
 
-def test_source_without_merges_is_refused():
+@pytest.mark.parametrize("n_merges", [0, 1])
+def test_source_without_merges_is_refused(n_merges: int):
+    merges = np.array([[0, 1, 2]], np.int32)[:n_merges]
     with pytest.raises(NoMergesError, match="use initialiser method mean_of_pieces"):
-        fit_merges(np.ones((3, 2), np.float32), np.empty((0, 3), np.int32), 0.1)
+        fit_merges(np.ones((3, 2), np.float32), merges, 0.1)
+
+
+def test_merges_of_equal_rows_teach_nothing():
+    merges = np.array([[0, 1, 2], [1, 0, 3]], np.int32)
+    with pytest.raises(NoMergesError, match="parts of all 2 merges have the same rows"):
+        fit_merges(np.ones((4, 2), np.float32), merges, 0.1)

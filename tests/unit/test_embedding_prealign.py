@@ -9,8 +9,20 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tasks.embedding.frozen_body import frozen_body
 from tasks.embedding.pieces import Pieces
-from tasks.embedding.prealign import AlignedRows, AlignmentSettings, align_rows, contrastive_loss
-from tasks.embedding.word_pairs import NoWordsToAlignError, WordPairs, draw_pairs, pair_words
+from tasks.embedding.prealign import (
+    AlignedRows,
+    AlignmentSettings,
+    align_rows,
+    contrastive_loss,
+    word_states,
+)
+from tasks.embedding.word_pairs import (
+    NoWordsToAlignError,
+    WordPairs,
+    batch_side,
+    draw_pairs,
+    pair_words,
+)
 
 N_OLD, WIDTH, N_WORDS = 24, 16, 8
 SETTINGS = AlignmentSettings(
@@ -106,6 +118,20 @@ def test_layers_are_those_of_the_model(model: LlamaForCausalLM):
         expected = model.model(ids_BL, output_hidden_states=True).hidden_states
         torch.testing.assert_close(states_HBLD, torch.stack(expected))
         torch.testing.assert_close(states_HBLD[-1], body.states(body.old_rows(ids_BL)))
+
+
+def test_a_words_state_does_not_depend_on_the_other_words_of_its_batch(model: LlamaForCausalLM):
+    words = Pieces.from_lists([[3, 4], [5], [6, 7, 8, 9, 10, 11]])
+    with frozen_body(model, None) as body, torch.no_grad():
+
+        def states(*numbers: int) -> torch.Tensor:
+            side = batch_side(words, np.array(numbers), 0)
+            return word_states(body, body.old_rows(torch.from_numpy(side.ids)), side)
+
+        torch.testing.assert_close(states(0, 1, 2)[:, 1], states(1)[:, 0])
+        hidden = model.model(torch.tensor([[0, 3, 4]]), output_hidden_states=True).hidden_states
+        expected = torch.stack(hidden)[:, 0, 1:].mean(dim=1)
+        torch.testing.assert_close(states(2, 0)[:, 1], expected)
 
 
 def letters(texts: list[str]) -> list[list[int]]:

@@ -58,6 +58,9 @@ def test_batches_change_no_vector(encoder_folder: Path, monkeypatch: pytest.Monk
     parts = encoder.embed(texts, lambda *counts: done.append(counts))
     np.testing.assert_allclose(parts, whole, atol=1e-6)
     assert done == [(2, 5), (4, 5), (5, 5)]
+    rough = SentenceEncoder(encoder_folder, compute_dtype=torch.bfloat16).embed(texts)
+    assert (rough != whole).any()
+    np.testing.assert_allclose(rough, whole, atol=0.05)
 
 
 def test_other_folders_are_refused(encoder_folder: Path, tmp_path: Path):
