@@ -159,7 +159,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_that_looks_finished(run_file, t
         ("small_vocabulary", "256"),
         ("no_tokenizer", "nowhere holds nothing of the kind; a tokenizer is read from"),
         ("no_terms", "nowhere.txt does not exist; name a list of terms"),
-        ("unreachable_bucket", "s3://grafts/run failed: "),
+        ("unreachable_bucket", "s3://grafts/run cannot be reached, after 8 tries"),
     ],
 )
 def test_bad_sources_end_a_run_with_one_line(

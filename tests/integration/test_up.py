@@ -57,7 +57,7 @@ class Up:
 
     place: Path
     port: int
-    webhook: int
+    webhook: int = field(default_factory=free_port)
     """Port of its webhook receiver."""
     process: subprocess.Popen[str] | None = None
     deployments: dict[str, str] = field(default_factory=dict)
@@ -84,6 +84,7 @@ class Up:
         return [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port), *configs, *hook]
 
     def start(self) -> None:
+        (self.place / "allow.yaml").write_text(yaml.safe_dump({"deployments": ALLOWED}))
         with (self.place / "out").open("w") as out:
             self.process = subprocess.Popen(
                 self.command, env=self.environment, stdout=out, stderr=out, text=True
@@ -199,8 +200,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[[Path], dic
     (place / "configs" / "long.yaml").write_text(yaml.safe_dump(run))
     mondays = {"config": "long.yaml", "cron": "0 3 * * 1", "timezone": "Europe/Berlin"}
     (place / "configs" / "schedules.yaml").write_text(yaml.safe_dump({"schedules": [mondays]}))
-    (place / "allow.yaml").write_text(yaml.safe_dump({"deployments": ALLOWED}))
-    started = Up(place, free_port(), free_port())
+    started = Up(place, free_port())
     started.start()
     yield started
     assert started.process is not None
