@@ -12,7 +12,6 @@ from infra.artifacts import Artifact, open_artifact
 from infra.errors import CorruptFileError, StoreError
 from infra.hub import HubError
 from infra.located_files import lay_out
-from infra.object_store import store_at
 from infra.parquet import read_table
 from infra.settings import get_settings
 from tasks.embedding.config import EmbeddingConfig
@@ -21,8 +20,6 @@ from tasks.embedding.task import OutsideFileError, lock_embedding_files
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    import fsspec
-
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -30,14 +27,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    store_at.cache_clear()
     client = boto3.client("s3")
     client.create_bucket(Bucket="words")
     yield client
     client.close()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    store_at.cache_clear()
     server.stop()
 
 
