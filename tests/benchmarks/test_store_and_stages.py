@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from s3_server import BUCKET, CREDENTIALS, empty_bucket, moto_server
+from s3_server import empty_bucket, lead_to, moto_server
 from typer.testing import CliRunner
 
 from flows.cli import app
 from infra.artifacts import Artifact, Attempt, Summary
 from infra.live_runs import live_run
-from infra.settings import get_settings
 from infra.stages import StageCall, run_call
 from tasks.shared.config import StageConfig
 from tasks.shared.task import stage
@@ -47,10 +46,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         return
     with moto_server() as url:
         empty_bucket(url)
-        environment = {"AWS_ENDPOINT_URL": url, "TOKGRAFT_STORE": f"s3://{BUCKET}/run"}
-        for name, value in {**CREDENTIALS, **environment}.items():
-            monkeypatch.setenv(name, value)
-        get_settings.cache_clear()
+        lead_to(url, monkeypatch)
         yield "s3"
 
 

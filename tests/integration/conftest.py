@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from s3_server import CREDENTIALS
 from websockets.sync.client import ClientConnection, connect
 
 BROWSER = next(
@@ -98,3 +99,20 @@ def browser_page(tmp_path: Path) -> Iterator[Page]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of an S3 server of this test's own, which the environment leads to."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    yield client
+    client.close()
+    server.stop()

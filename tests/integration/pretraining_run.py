@@ -17,6 +17,17 @@ from infra.stages import StageCall, run_call
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
 
+CONFIG = {
+    "phases": [
+        {"trainable": "embeddings", "budget": {"unit": "tokens", "amount": 640}},
+        {"trainable": "all", "budget": {"unit": "bytes", "amount": 150_000}, "lr_body": 1e-3},
+    ],
+    "sequence_length": 32,
+    "global_batch_tokens": 128,
+    "checkpoint_every_steps": 10,
+    "max_epochs": 5,
+}
+"""Two phases, to be given as CONFIG_JSON."""
 WORDS = ["the", "program", "reads", "files", "and", "writes", "its", "result", "again", "twice"]
 
 

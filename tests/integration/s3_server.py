@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import boto3
+import pytest
 import requests
+
+from infra.settings import get_settings
 
 BUCKET = "grafts"
 CREDENTIALS = {
@@ -66,3 +69,11 @@ def empty_bucket(url: str) -> None:
     )  # fmt: skip
     client.create_bucket(Bucket=BUCKET)
     client.close()
+
+
+def lead_to(url: str, monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    """Make a bucket of that server the store, with these variables beside."""
+    store = {"AWS_ENDPOINT_URL": url, "TOKGRAFT_STORE": f"s3://{BUCKET}/run"}
+    for name, value in {**CREDENTIALS, **store, **settings}.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()

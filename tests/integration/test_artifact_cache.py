@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from faulty_proxy import FaultyProxy, faulty_proxy
-from s3_server import BUCKET, CREDENTIALS, empty_bucket, moto_server
+from s3_server import empty_bucket, lead_to, moto_server
 
 from infra.artifact_cache import copies_in_use, counts
 from infra.artifacts import Artifact, open_artifact
@@ -37,13 +37,10 @@ def proxy(server: str, monkeypatch: pytest.MonkeyPatch, own_place: Path) -> Iter
     """A bucket, and room in the cache for three files and a bit."""
     empty_bucket(server)
     with faulty_proxy(server) as proxy:
-        environment = {
-            **CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url, "TOKGRAFT_STORE": f"s3://{BUCKET}/run",
-            "TOKGRAFT_CACHE_BYTES": str(3 * FILE_BYTES + 500),
-        }  # fmt: skip
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        get_settings.cache_clear()
+        lead_to(
+            proxy.url, monkeypatch,
+            TOKGRAFT_CACHE_BYTES=str(3 * FILE_BYTES + 500),
+        )  # fmt: skip
         yield proxy
 
 

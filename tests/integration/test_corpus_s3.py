@@ -1,13 +1,11 @@
 """Files in a bucket are a source like local ones: listed, hashed once, read from a cached copy."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import boto3
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from infra.artifacts import open_artifact
 from infra.errors import StoreError
@@ -18,19 +16,10 @@ from tasks.corpus.task import lock_corpus, sample_corpus
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="texts")
-    yield client
-    client.close()
-    server.stop()
+def bucket(s3: Any) -> Any:
+    """A client, and a bucket of that name."""
+    s3.create_bucket(Bucket="texts")
+    return s3
 
 
 def config_for(path: str) -> CorpusConfig:
@@ -40,11 +29,11 @@ def config_for(path: str) -> CorpusConfig:
     )
 
 
-def test_a_bucket_gives_the_same_corpus_as_a_folder(bucket: object, tmp_path: Path):
+def test_a_bucket_gives_the_same_corpus_as_a_folder(bucket: Any, tmp_path: Path):
     for name, text in (("a.txt", "Text eins.\n"), ("deep/b.txt", "Text zwei.\n")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-        bucket.put_object(Bucket="texts", Key=f"de/{name}", Body=text.encode())  # pyright: ignore
+        bucket.put_object(Bucket="texts", Key=f"de/{name}", Body=text.encode())
     remote, local = config_for("s3://texts/de/**/*.txt"), config_for(f"{tmp_path}/**/*.txt")
     lock = lock_corpus(remote)
     assert lock.digest == lock_corpus(local).digest
@@ -54,8 +43,8 @@ def test_a_bucket_gives_the_same_corpus_as_a_folder(bucket: object, tmp_path: Pa
     assert sample_corpus(local, lock_corpus(local)).uri == corpus.uri
 
 
-def test_an_object_written_anew_is_seen(bucket: object):
-    put = bucket.put_object  # pyright: ignore
+def test_an_object_written_anew_is_seen(bucket: Any):
+    put = bucket.put_object
     put(Bucket="texts", Key="a.jsonl", Body=json.dumps({"text": "Fassung A"}).encode())
     (first,) = list_files("s3://texts/a.jsonl")
     hashes = sha256_of_all([first])

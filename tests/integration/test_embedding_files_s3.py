@@ -1,12 +1,9 @@
 """Files from outside that rows are made of, in a bucket and on the Hub."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from infra.artifacts import Artifact, open_artifact
 from infra.errors import CorruptFileError, StoreError
@@ -19,19 +16,10 @@ from tasks.embedding.task import OutsideFileError, lock_embedding_files
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="words")
-    yield client
-    client.close()
-    server.stop()
+def bucket(s3: Any) -> Any:
+    """A client, and a bucket of that name."""
+    s3.create_bucket(Bucket="words")
+    return s3
 
 
 def lock_of(initialiser: dict[str, Any]) -> Artifact:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from s3_server import BUCKET, CREDENTIALS, empty_bucket, moto_server
+from s3_server import empty_bucket, lead_to, moto_server
 
 from infra.artifacts import Artifact, open_artifact, read_artifact
 from infra.errors import ArtifactNotFoundError
@@ -34,10 +34,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         return
     with moto_server() as url:
         empty_bucket(url)
-        environment = {"AWS_ENDPOINT_URL": url, "TOKGRAFT_STORE": f"s3://{BUCKET}/run"}
-        for name, value in {**CREDENTIALS, **environment}.items():
-            monkeypatch.setenv(name, value)
-        get_settings.cache_clear()
+        lead_to(url, monkeypatch)
         yield "bucket"
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pretraining_run import CONFIG
 
 from infra.artifacts import open_artifact, read_artifact
 from infra.object_store import ObjectStore
@@ -17,16 +18,6 @@ from infra.parquet import read_table
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCRIPT = Path(__file__).with_name("pretraining_run.py")
-CONFIG = {
-    "phases": [
-        {"trainable": "embeddings", "budget": {"unit": "tokens", "amount": 640}},
-        {"trainable": "all", "budget": {"unit": "bytes", "amount": 150_000}, "lr_body": 1e-3},
-    ],
-    "sequence_length": 32,
-    "global_batch_tokens": 128,
-    "checkpoint_every_steps": 10,
-    "max_epochs": 5,
-}
 
 
 def start(model: Path, store: Path, config: dict, **settings: str) -> subprocess.Popen[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pretraining_run import CONFIG
 
 from infra.process_tree import descendants, die_with_parent, end
 
@@ -27,16 +28,6 @@ pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SCRIPT = Path(__file__).with_name("pretraining_run.py")
 RAY = Path(sys.executable).with_name("ray")
-CONFIG = {
-    "phases": [
-        {"trainable": "embeddings", "budget": {"unit": "tokens", "amount": 640}},
-        {"trainable": "all", "budget": {"unit": "bytes", "amount": 150_000}, "lr_body": 1e-3},
-    ],
-    "sequence_length": 32,
-    "global_batch_tokens": 128,
-    "checkpoint_every_steps": 10,
-    "max_epochs": 5,
-}
 
 
 TRAINS = ("ray::RayTrainWorker", "ray::TrainController")

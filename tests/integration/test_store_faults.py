@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
-from s3_server import BUCKET, CREDENTIALS, empty_bucket, moto_server
+from s3_server import BUCKET, empty_bucket, lead_to, moto_server
 
 from infra.artifacts import all_attempts, find_current, open_artifact, read_artifact
 from infra.bucket_files import PART_BYTES
@@ -19,7 +19,6 @@ from infra.errors import StoreError
 from infra.garbage import find_garbage, remove_garbage
 from infra.lease import lease
 from infra.parquet import write_table
-from infra.settings import get_settings
 from infra.source_files import list_files
 from infra.stages import StageCall, run_call, settings_store
 from infra.verification import verify_store
@@ -38,13 +37,10 @@ def proxy(server: str, monkeypatch: pytest.MonkeyPatch, own_place: Path) -> Iter
     """The way to an empty bucket: three tries of two seconds for each request."""
     empty_bucket(server)
     with faulty_proxy(server) as proxy:
-        environment = {
-            **CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url, "TOKGRAFT_STORE": f"s3://{BUCKET}/run",
-            "TOKGRAFT_STORE_ATTEMPTS": "3", "TOKGRAFT_STORE_TIMEOUT_SECONDS": "2",
-        }  # fmt: skip
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        get_settings.cache_clear()
+        lead_to(
+            proxy.url, monkeypatch,
+            TOKGRAFT_STORE_ATTEMPTS="3", TOKGRAFT_STORE_TIMEOUT_SECONDS="2",
+        )  # fmt: skip
         yield proxy
 
 
