@@ -50,8 +50,13 @@ class ObjectStore:
         return uri[len(self.root) + 1 :]
 
     def local_path(self, path: str) -> Path:
-        """The path on disk; only for a local store."""
-        assert isinstance(self._files, LocalFiles)
+        """The path on disk.
+
+        Raises:
+            StoreError: this store is a bucket.
+        """
+        if not isinstance(self._files, LocalFiles):
+            raise StoreError(f"{self.root} is no folder, and {path} was to be on a disk.")
         return self._files.root / self._own(path)
 
     def read(self, path: str) -> bytes:

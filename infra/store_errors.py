@@ -117,4 +117,10 @@ def _of_system(root: str, setting: str, error: OSError) -> str:
             f"{root} refuses access ({said}); check its permissions, "
             f"the credentials in the environment, or {setting}."
         )
+    of_socket = isinstance(error, ConnectionError | TimeoutError) or "AF_UNIX" in said
+    if of_socket and name is None:
+        return (
+            f"a connection between processes failed ({said or type(error).__name__}), no file of "
+            f"{root}; start again, finished stages stand."
+        )
     return f"{root} failed: {said or type(error).__name__}; check {setting} and what it names."

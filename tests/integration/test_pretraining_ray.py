@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pretraining_run import CONFIG
+from s3_server import BUCKET
 
 from infra.artifacts import open_artifact, read_artifact
 from infra.object_store import ObjectStore
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SCRIPT = Path(__file__).with_name("pretraining_run.py")
 
 
-def start(model: Path, store: Path, config: dict, **settings: str) -> subprocess.Popen[str]:
+def start(model: Path, store: Path | str, config: dict, **settings: str) -> subprocess.Popen[str]:
     environment = {f"TOKGRAFT_{name}": value for name, value in settings.items()}
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), str(model), json.dumps(config)],
@@ -50,7 +51,7 @@ def wait_for_step(store: Path, step: int, process: subprocess.Popen[str]) -> Non
         time.sleep(0.02)
 
 
-def metrics_of(store: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
+def metrics_of(store: Path | str, uri: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
     from infra.settings import get_settings
 
     monkeypatch.setenv("TOKGRAFT_STORE", str(store))
@@ -74,6 +75,34 @@ def test_kill_9_and_again_gives_the_same_bits(tiny_model_folder, tmp_path, whole
     assert not list(store.glob("pretraining/*/current-*.json")), "it was done before the kill"
     again = finish(start(tiny_model_folder, store, CONFIG))
     assert again["digest"] == whole_run[1]["digest"]
+
+
+def test_killed_on_s3_another_machine_goes_on_from_its_checkpoint(
+    tiny_model_folder, tmp_path, whole_run, s3, monkeypatch
+):
+    s3.create_bucket(Bucket=BUCKET)
+    uri = f"s3://{BUCKET}/run"
+    store = ObjectStore(uri)
+
+    def checkpoints() -> set[str]:
+        paths = {found.path for found in store.files("pretraining")}
+        return {path for path in paths if "/step-" in path and path.endswith("manifest.json")}
+
+    first = start(tiny_model_folder, uri, CONFIG, CACHE_DIR=str(tmp_path / "first"))
+    deadline = time.monotonic() + 180
+    while not checkpoints():
+        assert first.poll() is None, first.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    before = checkpoints()
+    assert not [f for f in store.files("pretraining") if "/current-" in f.path], "done too soon"
+    again = finish(start(tiny_model_folder, uri, CONFIG, CACHE_DIR=str(tmp_path / "second")))
+    assert again["digest"] == whole_run[1]["digest"]
+    assert before
+    steps = metrics_of(uri, again["uri"], monkeypatch)["step"]
+    assert steps == sorted(set(steps))
 
 
 def test_two_workers_read_the_same_samples(tiny_model_folder, tmp_path, whole_run, monkeypatch):

@@ -260,3 +260,14 @@ def test_an_error_of_the_system_names_the_place_it_is_about(error: OSError, said
     with pytest.raises(StoreError, match=f"^{said}") as caught, explain("/store"):
         raise error
     assert "TOKGRAFT_STORE" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionRefusedError(errno.ECONNREFUSED, "refused"), OSError("AF_UNIX path too long")],
+)
+def test_a_socket_that_fails_in_a_stage_is_not_laid_to_the_store(error: OSError):
+    failed = pytest.raises(StoreError, match=r"^a connection between processes failed")
+    with failed as caught, explain("/store"):
+        raise error
+    assert "TOKGRAFT_STORE" not in str(caught.value)
