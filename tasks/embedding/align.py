@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.row_weights import RowWeights
 from tasks.embedding.span_sums import SpanSums
-from tasks.embedding.two_cuts import different_text_error, spell_the_same
+from tasks.embedding.two_cuts import Spelling, are_one_text, different_text_error
 
 HELD_ENTRIES = 1 << 22
 """Old tokens under occurrences that are held before they are summed up."""
@@ -27,8 +27,8 @@ HELD_ENTRIES = 1 << 22
 
 def align_weights(
     documents: Iterable[tuple[np.ndarray, np.ndarray]],
-    old_lengths_V: Int64[np.ndarray, " V"],
-    new_lengths_W: Int64[np.ndarray, " W"],
+    old: Spelling,
+    new: Spelling,
     tokens_K: Int64[np.ndarray, " K"],
     pieces: Pieces | None = None,
     held_entries: int = HELD_ENTRIES,
@@ -37,8 +37,8 @@ def align_weights(
 
     Args:
         documents: arrays of old ids and of new ids of each document, without special tokens.
-        old_lengths_V: bytes of each old token.
-        new_lengths_W: bytes of each new token.
+        old: what each old token spells.
+        new: what each new token spells.
         tokens_K: new ids of the tokens that need rows.
         pieces: old pieces of these tokens, to count as one more tuple of each, as often as the
             token's most frequent one; None leaves them out.
@@ -50,18 +50,17 @@ def align_weights(
     Raises:
         DifferentTextError: there are documents, but none that both spell with the same bytes.
     """
-    slot_W = np.full(len(new_lengths_W), -1, np.int64)
+    slot_W = np.full(len(new.lengths), -1, np.int64)
     slot_W[tokens_K] = np.arange(len(tokens_K))
-    sums = SpanSums(len(tokens_K), len(old_lengths_V), counts_tuples=pieces is not None)
+    sums = SpanSums(len(tokens_K), len(old.lengths), counts_tuples=pieces is not None)
     n_read = n_same = 0
     for old_ids, new_ids in documents:
         old_N, new_M = old_ids.astype(np.int64), new_ids.astype(np.int64)
-        lengths_N, lengths_M = old_lengths_V[old_N], new_lengths_W[new_M]
         n_read += 1
-        if not spell_the_same(lengths_N, lengths_M):
+        if not are_one_text(old.text(old_N), new.text(new_M)):
             continue
         n_same += 1
-        sums.add(old_N, lengths_N, slot_W[new_M], lengths_M)
+        sums.add(old_N, old.lengths[old_N], slot_W[new_M], new.lengths[new_M])
         if sums.n_held > held_entries:
             sums.settle()
     if n_read and not n_same:

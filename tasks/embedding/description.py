@@ -28,9 +28,11 @@ def describe(
     """
     step_W = np.array(rows.steps)
     copied_W = step_W == "kept"
-    new_W = (step_W == "made") | plan.are("new")
+    new_W = (step_W == "made") | plan.are("new", "uncovered")
     fell_back = Counter(step_W[plan.are("new", "uncovered") & (step_W != "made")].tolist())
     check_rows("input", rows.input, ~copied_W)
+    if rows.head_bias is not None:
+        check_rows("head bias", rows.head_bias[:, None], np.zeros_like(copied_W))
     twins = find_duplicates(rows.input, rows.input_origins, new_W)
     summary: dict[str, int | float | str | bool | None] = {
         "n_rows": len(rows.input),

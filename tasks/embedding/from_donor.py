@@ -51,7 +51,8 @@ def make_from_donor(
     """Make rows for every token that the donor has, input and head each in its own space.
 
     A donor whose head is tied lends its input rows for both. A head bias is left to the mean of
-    pieces: donors seldom have one.
+    pieces: donors seldom have one. A token whose row is zero in the donor was never trained there,
+    and counts as one that it lacks; so does one whose row no sum of anchors comes near.
 
     Raises:
         DonorLacksTokensError: the donor has none of the tokens.
@@ -61,6 +62,7 @@ def make_from_donor(
     if not len(needed):
         return MadeRows.nothing(known.rows)
     found_K = donor.match[needed] >= 0
+    found_K[found_K] = donor.rows.input[donor.match[needed[found_K]]].any(axis=1)
     if not found_K.any():
         check_donor_covers(found_K, donor.name)
     shared = np.flatnonzero(known.plan.are("copied") & (donor.match >= 0))
@@ -74,6 +76,9 @@ def make_from_donor(
     old = known.rows
     made = make(donor.rows.input, old.input)
     head = None if old.tied else make(donor.rows.head, old.head)
+    for part in (made, head):
+        if part is not None and part.weights is not None:
+            found_K = found_K & part.weights.found
     return MadeRows(
         made.rows,
         None if head is None else head.rows,

@@ -4,11 +4,9 @@ Dimensions: W = new vocabulary, K = tokens that need rows.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
 
 from tasks.embedding.align import align_weights
 from tasks.embedding.config_source import Composed, MeanOfPieces
@@ -20,7 +18,7 @@ from tasks.embedding.made_rows import MadeRows
 from tasks.embedding.sampling import BYTES_PER_TOKEN
 from tasks.embedding.tokalign import tokalign_weights
 from tasks.embedding.token_vectors import train_token_vectors
-from tasks.embedding.two_cuts import byte_lengths, cut_paired_windows
+from tasks.embedding.two_cuts import Spelling, cut_paired_windows
 from tasks.shared.document_prefix import document_prefix_id
 
 if TYPE_CHECKING:
@@ -76,8 +74,8 @@ def make_from_text(method: FromText, known: Known, texts: Texts) -> MadeRows:
         case Align():
             weights = align_weights(
                 texts.both_ids(method.max_bytes, method.seed),
-                byte_lengths(source.token_bytes),
-                byte_lengths(target.token_bytes),
+                Spelling.of(source.token_bytes),
+                Spelling.of(target.token_bytes),
                 tokens_K,
                 plan.needed_pieces if method.add_pieces else None,
             )
@@ -108,8 +106,8 @@ def _distilled(method: TokenDistillation, known: Known, texts: Texts) -> MadeRow
     n_tokens = method.n_steps * method.windows_per_step * method.window_tokens
     windows = cut_paired_windows(
         texts.both_ids(BYTES_PER_TOKEN * max(n_tokens, 1), method.seed),
-        byte_lengths(source.token_bytes),
-        byte_lengths(target.token_bytes),
+        Spelling.of(source.token_bytes),
+        Spelling.of(target.token_bytes),
         (document_prefix_id(source.roles), document_prefix_id(target.roles)),
         method.window_tokens,
     )
@@ -124,14 +122,4 @@ def _distilled(method: TokenDistillation, known: Known, texts: Texts) -> MadeRow
     tokens_K = plan.needed.astype(np.int64)
     made = distil_rows(texts.model(), windows, start.input, tokens_K, plan.match, settings, show)
     note = f"trained to read as its pieces do, from {method.start}"
-    return replace(
-        start, input=made.input, input_weights=None, note=note, losses=made.loss,
-        measured={"n_trained": int(made.seen.sum()), **_ends(made.loss)},
-    )  # fmt: skip
-
-
-def _ends(losses_S: Float32[np.ndarray, " S"]) -> dict[str, int | float]:
-    """Loss before the first step and before the last."""
-    if not len(losses_S):
-        return {}
-    return {"first_loss": float(losses_S[0]), "last_loss": float(losses_S[-1])}
+    return start.with_trained(made.input, made.seen, note, made.loss, {})

@@ -1,7 +1,5 @@
 """Rows trained on the pairs of a dictionary."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from tasks.embedding.config_prealign import PreAlign
@@ -11,7 +9,6 @@ from tasks.embedding.initialisers import make_from_source
 from tasks.embedding.known import Known
 from tasks.embedding.lexicon import Lexicon
 from tasks.embedding.made_rows import MadeRows
-from tasks.embedding.row_weights import spread
 from tasks.embedding.word_pairs import pair_words
 from tasks.shared.document_prefix import document_prefix_id
 
@@ -45,16 +42,6 @@ def make_from_word_pairs(method: PreAlign, known: Known, lexicon: Lexicon) -> Ma
         (document_prefix_id(known.source.roles), document_prefix_id(known.target.roles)),
         settings, show,
     )  # fmt: skip
-    trained = f"trained to read as its words' translations do, from {method.start}"
-    of_start = start.input_weights
-    if of_start is not None:
-        untrained = np.flatnonzero(~made.seen)
-        of_start = spread(known.n_needed, [(untrained, of_start.take(untrained))])
-    ends = {} if not len(made.loss) else {
-        "first_loss": float(made.loss[0]), "last_loss": float(made.loss[-1])
-    }  # fmt: skip
-    return replace(
-        start, input=made.input, input_weights=of_start, losses=made.loss,
-        note=tuple(trained if seen else str(start.note) for seen in made.seen),
-        measured={"n_trained": int(made.seen.sum()), "n_dictionary_pairs": len(read), **ends},
-    )  # fmt: skip
+    note = f"trained to read as its words' translations do, from {method.start}"
+    counted = {"n_dictionary_pairs": len(read)}
+    return start.with_trained(made.input, made.seen, note, made.loss, counted)

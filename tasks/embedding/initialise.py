@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from tasks.embedding.config_base import FallbackStep, HeadRule
-from tasks.embedding.extra_rows import with_reserved_rows
 from tasks.embedding.fallback import choose_steps
 from tasks.embedding.head_rule import HeadPrior, HeadRows, first_piece_head
 from tasks.embedding.known import Known
@@ -24,8 +23,10 @@ from tasks.embedding.rows import NewRows, Origins, Step
 _IN_WORDS: dict[Step, str] = {
     "mean_of_pieces": "mean of its pieces",
     "normal": "drawn from the normal distribution of old rows",
-    "mean": "mean of all old rows",
+    "mean": "mean of all old rows, a hundredth of their spread beside it",
 }
+MEAN_SPREAD = np.float32(0.01)
+"""Of old rows' spread, by which tokens that fall back to the mean lie around it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def initialise(
 ) -> NewRows:
     """Give every id of the new vocabulary its rows and say where they come from.
 
+    Reserved tokens are left for when all other rows stand: see ``with_reserved_rows``.
+
     Args:
         known: old rows, and what each new token is to the source.
         made: what the initialiser made.
@@ -59,8 +62,7 @@ def initialise(
     own = _own_head(known, made, choices, steps, HeadRows(rows_WD, None, origins))
     match choices.head:
         case "same" if old.tied:
-            rows = NewRows(rows_WD, None, own.bias, steps, origins, None)
-            return with_reserved_rows(rows, known.plan)
+            return NewRows(rows_WD, None, own.bias, steps, origins, None)
         case "same" | "untied":
             head = own
         case "prefix_prior":
@@ -69,8 +71,7 @@ def initialise(
             head = first_piece_head(known, own, None)
     # Where the head is to part from the input, the two must not share their memory.
     head_WD = head.rows.copy() if head.rows is rows_WD else head.rows
-    rows = NewRows(rows_WD, head_WD, head.bias, steps, origins, head.origins)
-    return with_reserved_rows(rows, known.plan)
+    return NewRows(rows_WD, head_WD, head.bias, steps, origins, head.origins)
 
 
 def _own_head(
@@ -86,7 +87,8 @@ def _own_head(
 
     if made.head is not None:
         rows_WD = _fill(old.head, known, steps, made.head, seed, 1)
-        origins = _origins(known, choices.method, steps, made.head_weights, made.note)
+        note = made.note if made.head_note is None else made.head_note
+        origins = _origins(known, choices.method, steps, made.head_weights, note)
         head = HeadRows(rows_WD, None, origins)
     elif old.tied:
         head = tied
@@ -121,7 +123,12 @@ def _fill(
     rows_WC[pieces] = uniform_weights(plan.pieces.select(pieces)).rows(source_VC)
     rng = np.random.default_rng([seed, part])
     rows_WC[drawn] = normal_rows(source_VC, int(drawn.sum()), rng)
-    rows_WC[(step_W == "mean") | (step_W == "reserved")] = mean_rows(source_VC, 1)
+    mean_1C = mean_rows(source_VC, 1)
+    rows_WC[(step_W == "reserved") | (step_W == "mean")] = mean_1C
+    # Tokens that nothing is known of are told apart all the same: bytes must differ in a model.
+    at_mean = (step_W == "mean") & ~plan.are("unassigned")
+    drawn_KC = normal_rows(source_VC, int(at_mean.sum()), rng)
+    rows_WC[at_mean] = mean_1C + MEAN_SPREAD * (drawn_KC - mean_1C)
     return rows_WC
 
 
@@ -166,7 +173,7 @@ def _explain(known: Known, token: int, step: Step, method: str, note: str) -> tu
     if kind == "reserved":
         return kind, "mean of all other new rows"
     if kind == "unassigned":
-        return "fallback", f"no token has this id; {_IN_WORDS[step]}"
+        return "fallback", "no token has this id; mean of all old rows"
     if kind == "uncovered":
         return "fallback", f"the source has no pieces for it; {_IN_WORDS[step]}"
     if not method:

@@ -42,6 +42,8 @@ def make_from_source(method: FromSource, known: Known) -> MadeRows:
         InputError: a tokenizer has no merges and the method follows them.
     """
     plan, n_needed = known.plan, known.n_needed
+    if not n_needed:
+        return MadeRows.nothing(known.rows)
     match method:
         case Mean():
             return _each_part(known, lambda old, part: mean_rows(old, n_needed))
@@ -111,5 +113,8 @@ def _regressed(method: MergeRegression | Composed, mean_weight: float, known: Kn
         node_K >= 0,
         parts,
         parts,
-        f"{'plus ' if share else ''}merge regression over the token's merges",
+        tuple(
+            f"{'plus ' if share else ''}merge regression over the token's {way}"
+            for way in np.where(merge_plan.of_pieces[plan.needed], "pieces", "merges").tolist()
+        ),
     )

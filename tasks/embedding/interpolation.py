@@ -41,7 +41,8 @@ def interpolate(
         k: neighbours a token.
         metric: what near means; cosine looks at directions alone.
         weighting: ``inverse_distance`` falls with the distance (with cosine it is proportional to
-            the similarity, and may be negative), ``barycentric`` is the best fit of the token's
+            the similarity, and may be negative; a token whose similarities do not sum to more than
+            nothing gets no weights), ``barycentric`` is the best fit of the token's
             donor row whose weights sum to 1, ``least_squares`` the best fit of all.
         progress: called with tokens done and tokens in all.
 
@@ -102,7 +103,9 @@ def _by_distance(
     distance_BN: Float64[np.ndarray, "B N"], metric: Metric
 ) -> Float64[np.ndarray, "B N"]:
     raw_BN = 1 - distance_BN if metric == "cosine" else 1 / np.maximum(distance_BN, NEAREST)
-    return raw_BN / np.maximum(raw_BN.sum(axis=1, keepdims=True), NEAREST)
+    sum_B1 = raw_BN.sum(axis=1, keepdims=True)
+    # Similarities that cancel out say nothing: such a token gets no weights.
+    return np.divide(raw_BN, sum_B1, out=np.zeros_like(raw_BN), where=sum_B1 > NEAREST)
 
 
 def _barycentric(

@@ -4,12 +4,12 @@ Dimensions: V = old vocabulary, K = tokens that need rows, D = model width.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from tasks.embedding.row_weights import RowWeights
+from tasks.embedding.row_weights import RowWeights, spread
 from tasks.embedding.rows import SourceRows
 
 
@@ -44,12 +44,49 @@ class MadeRows:
     """Numbers for the stage's summary."""
     network: MadeNetwork | None = None
     """What was trained to make the rows, where it is of use for other tokenizers too."""
+    head_note: str | tuple[str, ...] | None = None
+    """As ``note`` for head rows; absent where it is that."""
 
     @classmethod
     def nothing(cls, source: SourceRows) -> "MadeRows":
         """For a vocabulary in which no token needs rows: a reordered or a pruned one."""
         none_KD = np.zeros((0, source.input.shape[1]), np.float32)
         return cls(none_KD, None, None, np.zeros(0, bool))
+
+    def with_trained(
+        self,
+        input_KD: Float32[np.ndarray, "K D"],
+        trained_K: Bool[np.ndarray, " K"],
+        note: str,
+        losses: Float32[np.ndarray, " S"],
+        measured: Mapping[str, int | float],
+    ) -> "MadeRows":
+        """Say that training moved some input rows; the others, and the head, are as they were.
+
+        Args:
+            input_KD: the rows after training.
+            trained_K: those that were moved.
+            note: what they were trained for.
+            losses: before each step.
+            measured: further numbers for the stage's summary; losses give the first and the last.
+        """
+        weights = self.input_weights
+        if weights is not None:
+            left = np.flatnonzero(~trained_K)
+            weights = spread(len(trained_K), [(left, weights.take(left))])
+        notes = self.note if isinstance(self.note, tuple) else (self.note,) * len(trained_K)
+        ends = (
+            {"first_loss": float(losses[0]), "last_loss": float(losses[-1])} if len(losses) else {}
+        )
+        return replace(
+            self,
+            input=input_KD,
+            input_weights=weights,
+            note=tuple(note if new else old for old, new in zip(notes, trained_K, strict=True)),
+            head_note=self.note if self.head_note is None else self.head_note,
+            losses=losses,
+            measured={"n_trained": int(trained_K.sum()), **ends, **measured},
+        )
 
     @classmethod
     def from_weights(

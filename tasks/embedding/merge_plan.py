@@ -11,7 +11,7 @@ Dimensions: W = new vocabulary, M = new merges, N = compositions.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32
 
 from tasks.embedding.pieces import Pieces
 
@@ -26,6 +26,8 @@ class MergePlan:
     """1 for two old rows, else one more than the deeper part."""
     node_of: Int32[np.ndarray, " W"]
     """Node that holds each new token; -1 where there is none."""
+    of_pieces: Bool[np.ndarray, " W"]
+    """Tokens composed of their pieces from left to right, since no merges lead to them."""
 
 
 def plan_merges(
@@ -59,8 +61,10 @@ def plan_merges(
     for left, right, result in merges_M3.tolist():
         if node_of[result] < 0 and node_of[left] >= 0 and node_of[right] >= 0:
             node_of[result] = node(node_of[left], node_of[right])
+    of_pieces_W = np.zeros(len(node_of), bool)
     if pieces is not None:
-        for token in np.flatnonzero((np.array(node_of) < 0) & (pieces.lengths > 0)).tolist():
+        of_pieces_W = (np.array(node_of) < 0) & (pieces.lengths > 0)
+        for token in np.flatnonzero(of_pieces_W).tolist():
             first, *rest = pieces.of(token)
             for piece in rest:
                 first = node(first, piece)
@@ -71,4 +75,5 @@ def plan_merges(
         np.ascontiguousarray(sides[:, 1]),
         np.array(depths, dtype=np.int32),
         np.array(node_of, dtype=np.int32),
+        of_pieces_W,
     )

@@ -22,7 +22,7 @@ from tasks.embedding.row_network import RowNetwork
 from tasks.embedding.sampled_batches import SampledBatch, Sampler
 from tasks.embedding.sampled_cuts import SampledCuts
 from tasks.embedding.sampling import BYTES_PER_TOKEN
-from tasks.embedding.two_cuts import PairedWindow, byte_lengths, cut_paired_windows
+from tasks.embedding.two_cuts import PairedWindow, Spelling, cut_paired_windows
 from tasks.shared.document_prefix import document_prefix_id
 
 
@@ -133,8 +133,8 @@ class Lessons:
         cuts = SampledCuts.of(
             known.target_merges,
             known.plan.match,
-            byte_lengths(known.source.token_bytes),
-            byte_lengths(known.target.token_bytes),
+            Spelling.of(known.source.token_bytes).lengths,
+            Spelling.of(known.target.token_bytes).lengths,
             self.choice.min_merge_share,
         )
         return Sampler(
@@ -150,8 +150,8 @@ class Lessons:
         )
         return cut_paired_windows(
             documents,
-            byte_lengths(source.token_bytes),
-            byte_lengths(target.token_bytes),
+            Spelling.of(source.token_bytes),
+            Spelling.of(target.token_bytes),
             (document_prefix_id(source.roles), document_prefix_id(target.roles)),
             choice.window_tokens,
         )

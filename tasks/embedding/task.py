@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tasks.embedding.rows import NewRows
     from tasks.shared.model_rows import RowNames
 
-VERSION = 4
+VERSION = 5
 """Raise when the rows would change for the same config and inputs."""
 VIEWS = ("neighbours.parquet", "map.parquet", "norms.parquet")
 
@@ -148,7 +148,7 @@ def initialise_embeddings(
     """
     import pyarrow as pa
 
-    from tasks.embedding.extra_rows import tool_texts
+    from tasks.embedding.extra_rows import tool_texts, with_reserved_rows
     from tasks.embedding.initialise import Choices, initialise
     from tasks.embedding.known import Known
     from tasks.embedding.row_plan import plan_rows
@@ -186,6 +186,7 @@ def initialise_embeddings(
     if config.type_share:
         types, of_head = term_types(tokenizer_folder), method.head in ("same", "untied")
         rows = with_type_means(rows, plan, types, config.type_share, of_head=of_head)
+    rows = with_reserved_rows(rows, plan)
     if made.losses is not None:
         write_table(attempt.folder / "losses.parquet", pa.table({"loss": made.losses}))
     if made.network is not None:

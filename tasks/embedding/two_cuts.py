@@ -1,7 +1,7 @@
 """One text cut by the old and by the new tokenizer, and where both cuts agree.
 
-Both spell the same bytes, so lengths alone tell where a token ends. Only a space that one of the
-two adds before a document may differ, which is why ends are counted from the end of the document.
+Where both spell the same bytes, lengths alone tell where a token ends. Only a space that one of
+the two adds before a document may differ, which is why ends are counted from the end.
 
 Dimensions: N = old tokens of a document, M = new tokens, V, W = old and new vocabulary,
 P = shared ends.
@@ -14,9 +14,6 @@ import numpy as np
 from jaxtyping import Int64
 
 from tasks.shared.errors import InputError
-
-MAX_ADDED_BYTES = 1
-"""A word-start marker before the text."""
 
 
 class DifferentTextError(InputError):
@@ -36,16 +33,28 @@ class PairedWindow:
     new_at: Int64[np.ndarray, " P"]
 
 
-def byte_lengths(token_bytes: Sequence[bytes | None]) -> Int64[np.ndarray, " V"]:
-    """Length of each token; 0 for special ones, which spell nothing."""
-    return np.array([0 if data is None else len(data) for data in token_bytes], np.int64)
+@dataclass(frozen=True)
+class Spelling:
+    """What the tokens of a vocabulary spell; special ones spell nothing."""
+
+    token_bytes: tuple[bytes, ...]
+    lengths: Int64[np.ndarray, " V"]
+
+    @classmethod
+    def of(cls, token_bytes: Sequence[bytes | None]) -> "Spelling":
+        """Of a vocabulary by id."""
+        data = tuple(each or b"" for each in token_bytes)
+        return cls(data, np.array([len(each) for each in data], np.int64))
+
+    def text(self, ids_N: Int64[np.ndarray, " N"]) -> bytes:
+        """What these tokens spell together."""
+        return b"".join(map(self.token_bytes.__getitem__, ids_N.tolist()))
 
 
-def spell_the_same(
-    old_lengths_N: Int64[np.ndarray, " N"], new_lengths_M: Int64[np.ndarray, " M"]
-) -> bool:
-    """Tell by the number of bytes whether two cuts are of the same text."""
-    return abs(int(old_lengths_N.sum()) - int(new_lengths_M.sum())) <= MAX_ADDED_BYTES
+def are_one_text(old: bytes, new: bytes) -> bool:
+    """Compare what two tokenizers spell; one may have put a space before it."""
+    longer, shorter = (old, new) if len(old) > len(new) else (new, old)
+    return longer in (shorter, b" " + shorter)
 
 
 def different_text_error(n_documents: int) -> DifferentTextError:
@@ -67,10 +76,10 @@ def shared_ends(
         new_lengths_M: bytes of each new token.
 
     Returns:
-        Old tokens and new tokens up to each shared boundary, or None if the two do not spell the
-        same text.
+        Old tokens and new tokens up to each shared boundary, or None if the two cannot spell the
+        same text: one is longer by more than a space before it.
     """
-    if not spell_the_same(old_lengths_N, new_lengths_M):
+    if abs(int(old_lengths_N.sum()) - int(new_lengths_M.sum())) > 1:
         return None
     old_ends_N = np.cumsum(old_lengths_N) - old_lengths_N.sum()
     new_ends_M = np.cumsum(new_lengths_M) - new_lengths_M.sum()
@@ -92,8 +101,8 @@ def _last_of_each(
 
 def cut_paired_windows(
     documents: Iterable[tuple[np.ndarray, np.ndarray]],
-    old_lengths_V: Int64[np.ndarray, " V"],
-    new_lengths_W: Int64[np.ndarray, " W"],
+    old: Spelling,
+    new: Spelling,
     prefixes: tuple[int, int],
     window_tokens: int,
 ) -> list[PairedWindow]:
@@ -101,8 +110,8 @@ def cut_paired_windows(
 
     Args:
         documents: arrays of old ids and of new ids of each document, without special tokens.
-        old_lengths_V: bytes of each old token.
-        new_lengths_W: bytes of each new token.
+        old: what each old token spells.
+        new: what each new token spells.
         prefixes: old and new id of the token before every document.
         window_tokens: most tokens of a window under either tokenizer, prefix included.
 
@@ -113,9 +122,11 @@ def cut_paired_windows(
     n_read = n_same = 0
     for old_ids, new_ids in documents:
         old_N, new_M = old_ids.astype(np.int64), new_ids.astype(np.int64)
-        ends = shared_ends(old_lengths_V[old_N], new_lengths_W[new_M])
         n_read += 1
-        n_same += ends is not None
+        if not are_one_text(old.text(old_N), new.text(new_M)):
+            continue
+        ends = shared_ends(old.lengths[old_N], new.lengths[new_M])
+        n_same += 1
         if ends is not None:
             windows += _windows_of(old_N, new_M, *ends, prefixes, window_tokens)
     if n_read and not n_same:

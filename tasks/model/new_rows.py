@@ -15,6 +15,10 @@ class RowsMismatchError(InputError):
     """Embedding rows, tokenizer and architecture do not belong together."""
 
 
+class RowsOutOfRangeError(InputError):
+    """Rows cannot be stored in the dtype of the source model."""
+
+
 @dataclass(frozen=True)
 class NewRows:
     """Rows for every token of the new tokenizer."""
@@ -68,6 +72,26 @@ def padded(rows: Float[Tensor, "W ..."], multiple: int) -> Float[Tensor, "P ..."
     return torch.cat([rows, mean.expand(n_missing, *rows.shape[1:])])
 
 
+def stored(part: str, rows: Float[Tensor, "W ..."], dtype: torch.dtype) -> Float[Tensor, "W ..."]:
+    """Cast rows to the dtype in which the source keeps them.
+
+    Raises:
+        RowsOutOfRangeError: a row that was finite is not, or one that was not zero is.
+    """
+    cast, columns = rows.to(dtype), tuple(range(1, rows.ndim))
+    lost_W = ~cast.isfinite() & rows.isfinite()
+    if columns:
+        lost_W = lost_W.any(columns) | ((cast == 0).all(columns) & (rows != 0).any(columns))
+    if lost := lost_W.nonzero()[:, 0].tolist():
+        limits = torch.finfo(dtype)
+        raise RowsOutOfRangeError(
+            f"{len(lost)} {part} rows do not fit {dtype} (first new ids: {lost[:5]}), the dtype of "
+            f"the source model, which holds {limits.tiny:g} to {limits.max:g}: choose another "
+            "initialiser, or convert the source model to a wider dtype."
+        )
+    return cast
+
+
 def with_new_rows(
     parameters: Sequence[tuple[str, ...]],
     read: Callable[[str], Tensor],
@@ -84,6 +108,9 @@ def with_new_rows(
         names: where the source keeps its rows.
         rows: the new ones, float32.
         multiple: pad the number of rows up to this multiple.
+
+    Raises:
+        RowsOutOfRangeError: rows do not fit the source's dtype.
     """
     row_names = {names.input, names.head, names.head_bias}
     dtype = read(names.input).dtype
@@ -91,12 +118,12 @@ def with_new_rows(
         if not row_names.intersection(group):
             yield group[0], read(group[0])
         elif names.input in group:
-            yield group[0], padded(rows.input_rows, multiple).to(dtype)
+            yield group[0], stored("input", padded(rows.input_rows, multiple), dtype)
         elif names.head_bias in group and rows.head_bias is not None:
-            bias = padded(rows.head_bias, multiple).to(read(group[0]).dtype)
+            bias = stored("bias", padded(rows.head_bias, multiple), read(group[0]).dtype)
             # transformers ties a bias of two names only where it ties the head.
             untied = names.tied and rows.head_rows is not None
             yield from ((name, bias.clone()) for name in (group if untied else group[:1]))
     if rows.head_rows is not None:
         head_dtype = dtype if names.tied else read(names.head).dtype
-        yield names.head, padded(rows.head_rows, multiple).to(head_dtype)
+        yield names.head, stored("head", padded(rows.head_rows, multiple), head_dtype)

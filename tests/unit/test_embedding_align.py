@@ -8,11 +8,11 @@ import pytest
 from tasks.embedding.align import align_weights
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.row_weights import RowWeights
-from tasks.embedding.two_cuts import DifferentTextError
+from tasks.embedding.two_cuts import DifferentTextError, Spelling
 
 OLD = [b"a", b"b", b"c", b"ab", b"bc", b" "]
 NEW = [b"a", b"b", b"c", b"abc", b"bcab", b" "]
-OLD_LENGTHS, NEW_LENGTHS = (np.array([len(t) for t in part]) for part in (OLD, NEW))
+OLD_SPELLING, NEW_SPELLING = Spelling.of(OLD), Spelling.of(NEW)
 
 
 def dense(weights: RowWeights) -> np.ndarray:
@@ -21,7 +21,7 @@ def dense(weights: RowWeights) -> np.ndarray:
 
 def align(documents: list[tuple[list[int], list[int]]], **options) -> RowWeights:
     arrays = [(np.array(old), np.array(new)) for old, new in documents]
-    return align_weights(arrays, OLD_LENGTHS, NEW_LENGTHS, np.array([3, 4]), **options)
+    return align_weights(arrays, OLD_SPELLING, NEW_SPELLING, np.array([3, 4]), **options)
 
 
 TEXT = [
@@ -40,9 +40,9 @@ def test_shares_by_hand():
 def test_old_tokens_that_reach_over_the_edge_count():
     # abbcabc: the new token bbca lies over ab (in part), bc, a.
     old, new = [3, 4, 0, 4], [0, 4, 1, 2]
-    lengths = np.array([1, 1, 1, 3, 4, 1])
+    spelling = Spelling.of([b"a", b"b", b"c", b"abc", b"bbca"])
     weights = align_weights(
-        [(np.array(old), np.array(new))], OLD_LENGTHS, lengths, np.array([3, 4])
+        [(np.array(old), np.array(new))], OLD_SPELLING, spelling, np.array([3, 4])
     )
     np.testing.assert_allclose(dense(weights)[1], [1 / 3, 0, 0, 1 / 3, 1 / 3, 0], atol=1e-7)
 

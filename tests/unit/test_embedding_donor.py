@@ -142,6 +142,17 @@ def test_interpolation_weights_sum_to_one(weighting: str):
         assert (table >= 0).all()
 
 
+def test_similarities_that_cancel_out_give_no_weights():
+    anchors = Anchors(
+        np.array([[1, 0], [-1, 0]], np.float32),
+        np.eye(2, dtype=np.float32),
+        np.arange(2, dtype=np.int32),
+    )
+    targets = np.array([[1, 0], [0.6, 0.8]], np.float32)
+    found = interpolate(targets, anchors, 2, "cosine")
+    assert found.found.tolist() == [False, False]
+
+
 def test_barycentric_by_hand():
     """Between (0, 0) and (1, 0), the nearest point to (0.25, 5) is a quarter along."""
     anchors = Anchors(

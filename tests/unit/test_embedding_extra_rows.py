@@ -9,7 +9,7 @@ from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_source import Composed, MeanOfPieces, Normal
 from tasks.embedding.constant_direction import ConstantDirection
 from tasks.embedding.description import describe
-from tasks.embedding.extra_rows import tool_texts
+from tasks.embedding.extra_rows import tool_texts, with_reserved_rows
 from tasks.embedding.head_rule import head_prior
 from tasks.embedding.initialise import Choices, initialise
 from tasks.embedding.initialisers import make_from_source
@@ -76,12 +76,13 @@ def rows_for(method, old: SourceRows, plan: RowPlan) -> NewRows:
     known = Known(old, plan, SOURCE, TARGET)
     towards = ConstantDirection(np.eye(WIDTH)[-1], bias_unit=1.0, spread=0.0)
     counts_W = np.arange(len(TARGET))
-    return initialise(
+    rows = initialise(
         known,
         make_from_source(method, known),
         Choices(method.method, method.head, ("error",), 0),
         lambda: head_prior(EmbeddingConfig().prefix_prior, plan, counts_W, towards),
     )
+    return with_reserved_rows(rows, plan)
 
 
 @each_method

@@ -30,7 +30,7 @@ from tasks.embedding.regression_share import SHARES, losses_by_share
 from tasks.embedding.row_network import NetworkShape, RowNetwork
 from tasks.embedding.sampled_batches import NothingToLearnError, Sampler
 from tasks.embedding.sampled_cuts import SampledCuts
-from tasks.embedding.two_cuts import PairedWindow, cut_paired_windows
+from tasks.embedding.two_cuts import PairedWindow, Spelling, cut_paired_windows
 
 WIDTH, N_BASE, N_OLD = 8, 40, 400
 """The first N_BASE old tokens are no merge's result."""
@@ -168,8 +168,9 @@ def test_sampled_cut_is_what_the_tokenizer_with_fewer_merges_makes():
         return Tokenizer(models.BPE(tokens, merges[:n])).encode(text).ids
 
     old = np.array([vocab[c] for c in text])
+    spelling = Spelling.of([token.encode() for token in vocab])
     [window] = cut_paired_windows(
-        [(old, np.array(by_library(56)))], lengths[:4], lengths, (0, 0), 1000
+        [(old, np.array(by_library(56)))], spelling, spelling, (0, 0), 1000
     )
     for n in (0, 1, 17, 40, 56):
         [made] = cut.cut([window], n)
@@ -229,8 +230,9 @@ def windows_of_pairs() -> list[PairedWindow]:
         old = [i for w in words for i in (PAIRS[w] if w < len(PAIRS) else (50 + w,))]
         new = [N_OLD + w if w < len(PAIRS) else 50 + w for w in words]
         documents.append((np.array(old), np.array(new)))
-    lengths_V = np.ones(N_OLD, np.int64)
-    return cut_paired_windows(documents, lengths_V, np.append(lengths_V, [2] * 4), (0, 0), 24)
+    old = [chr(256 + i).encode() for i in range(N_OLD)]
+    new = [*old, *(old[left] + old[right] for left, right in PAIRS)]
+    return cut_paired_windows(documents, Spelling.of(old), Spelling.of(new), (0, 0), 24)
 
 
 def sampler_for(tokens: OldTokens, n_negatives: int = 0) -> Sampler:

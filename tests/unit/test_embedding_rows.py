@@ -344,16 +344,46 @@ def test_override_that_names_nothing_is_refused():
 
 
 def test_uncovered_and_unassigned_ids_get_the_mean_row():
-    target = vocabulary([b"a", b"az", "", b"ab"])
+    target = vocabulary([b"a", b"az", "", b"ab", b"zz"])
     plan, old = plan_for(target), source_rows()
-    assert plan.kinds == ("copied", "uncovered", "unassigned", "copied")
+    assert plan.kinds == ("copied", "uncovered", "unassigned", "copied", "uncovered")
     rows = mean_rows(old, target, fallback=("mean",))
-    np.testing.assert_allclose(rows.input[1:3], [old.input.mean(axis=0)] * 2, rtol=1e-6)
+    mean, spread = old.input.mean(axis=0), old.input.std(axis=0)
+    np.testing.assert_allclose(rows.input[2], mean, rtol=1e-6)
+    away = (rows.input[[1, 4]] - mean) / spread
+    assert 0 < np.abs(away).max() < 0.05
+    assert (away[0] != away[1]).all(), "two bytes that the source lacks must differ"
     summary = describe(rows, old, plan)
-    assert (summary["n_fallback"], summary["n_unassigned"]) == (1, 1)
+    assert (summary["n_fallback"], summary["n_unassigned"]) == (2, 1)
+    assert (summary["n_equal_rows"], summary["n_unexplained_equal_rows"]) == (0, 0)
     notes = rows.input_origins.notes[1:3]
-    assert notes[0] == "the source has no pieces for it; mean of all old rows"
+    beside = "mean of all old rows, a hundredth of their spread beside it"
+    assert notes[0] == f"the source has no pieces for it; {beside}"
     assert notes[1] == "no token has this id; mean of all old rows"
+
+
+def test_equal_rows_of_tokens_without_pieces_count_too():
+    target = vocabulary([b"a", b"z", b"y"])
+    plan, old = plan_for(target), source_rows()
+    rows = mean_rows(old, target, fallback=("mean",))
+    rows.input[2] = rows.input[1]
+    assert describe(rows, old, plan)["n_equal_rows"] == 1
+
+
+def test_a_head_bias_that_is_no_number_is_refused():
+    old = source_rows(bias=True)
+    rows = mean_rows(old, EXTENDED)
+    assert rows.head_bias is not None
+    rows.head_bias[3] = np.nan
+    with pytest.raises(BadRowsError, match=r"1 head bias rows are not finite"):
+        describe(rows, old, plan_for(EXTENDED))
+
+
+@pytest.mark.parametrize("method", [MergeTree(), MergeRegression(), Composed()], ids=name_of)
+def test_where_no_token_is_new_none_needs_merges(method):
+    without = vocabulary([b"a", b"ab", b"bc"], [])
+    rows = rows_for(method, source_rows(), without)
+    assert rows.steps == ("kept",) * 3
 
 
 @each_head

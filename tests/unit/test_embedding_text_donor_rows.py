@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
+from tasks.embedding.config_source import Composed, MeanOfPieces
 from tasks.embedding.config_text import Align, Focus, TokAlign, TokenDistillation, TokenVectors
 from tasks.embedding.constant_direction import ConstantDirection
 from tasks.embedding.description import describe
@@ -18,6 +19,7 @@ from tasks.embedding.from_donor import Donor, make_from_donor
 from tasks.embedding.from_text import FromText, make_from_text
 from tasks.embedding.head_rule import head_prior
 from tasks.embedding.initialise import Choices, initialise
+from tasks.embedding.initialisers import make_from_source
 from tasks.embedding.known import Known
 from tasks.embedding.lineage import lineage_tables
 from tasks.embedding.made_rows import MadeRows
@@ -51,6 +53,7 @@ EXTENDED = vocabulary(
     ["<eos>", *BYTES, b"ab", b"bc", b"abc", b"aba", b"abab", b"cb", b"bcbc"],
     [*MERGES, (AB, A, 260), (AB, AB, 261), (C, B, 262), (BC, BC, 263)],
 )
+TOKENS_OF_EXTENDED = list(zip(EXTENDED.token_bytes, EXTENDED.token_text, strict=True))
 N_OLD, N_NEW = len(SOURCE), len(EXTENDED)
 NEW = slice(N_OLD, N_NEW)
 FIRST_PIECES = [AB, AB, C, BC]
@@ -281,6 +284,44 @@ def test_any_donor_serves_any_model(method, model: str):
     np.testing.assert_array_equal(tied.input, untied.input)
     if tied.head is not None and untied.head is not None:
         assert (tied.head[NEW] != untied.head[NEW]).all()
+
+
+@each([Omp(k=4), Interpolation(k=5, metric="cosine"), LeastSquares()])
+@each_model
+def test_a_row_that_the_donor_never_trained_falls_back(method, model: str):
+    known = Known(old_rows(model), plan_rows(SOURCE, EXTENDED, segment_all, {}), SOURCE, EXTENDED)
+    donor = random_rows(N_NEW, DONOR_WIDTH, tied=True)
+    donor.input[N_OLD + 1] = 0
+    made = make_from_donor(method, known, Donor("d", donor, np.arange(N_NEW, dtype=np.int32)))
+    assert made.found.tolist() == [True, False, True, True]
+    choices = Choices(method.method, "same", ("mean_of_pieces", "mean"), 0)
+    rows = initialise(known, made, choices, lambda: pytest.fail("no head rule asks for it"))
+    assert rows.steps[NEW] == ("made", "mean_of_pieces", "made", "made")
+    assert describe(rows, known.rows, known.plan)["n_fallback_mean_of_pieces"] == 1
+
+
+@each([
+    TokenDistillation(head="same", start="mean_of_pieces", **SHORT),
+    TokenDistillation(head="untied", start="composed", **SHORT),
+])  # fmt: skip
+def test_rows_that_training_did_not_move_say_where_they_are_from(method):
+    """No text has the last token; a head is not trained at all."""
+    tokens = [text if data is None else data for data, text in TOKENS_OF_EXTENDED]
+    target = vocabulary([*tokens, 20 * b"bb"], EXTENDED.merges)
+    rows = rows_for(method, old_rows(), target)
+    first = Composed() if method.start == "composed" else MeanOfPieces()
+    known = Known(old_rows(), plan_rows(SOURCE, target, segment_all, {}), SOURCE, target)
+    plain = make_from_source(first, known)
+    notes, weights = rows.input_origins.notes, rows.input_origins.weights
+    trained = [i for i in range(N_OLD, N_NEW + 1) if notes[i].startswith("trained to read as")]
+    assert trained
+    assert N_NEW not in trained
+    assert [weights.of(i) for i in trained] == [([], [])] * len(trained)
+    assert plain.input_weights is not None
+    assert weights.of(N_NEW) == plain.input_weights.of(N_NEW - N_OLD)
+    np.testing.assert_array_equal(rows.input[N_NEW], plain.input[N_NEW - N_OLD])
+    assert rows.head_origins is not None
+    assert not any("trained" in note for note in rows.head_origins.notes)
 
 
 @each(CONVEX)

@@ -15,7 +15,7 @@ from tasks.embedding.token_distillation import (
     NothingToDistilError,
     distil_rows,
 )
-from tasks.embedding.two_cuts import PairedWindow, cut_paired_windows
+from tasks.embedding.two_cuts import PairedWindow, Spelling, cut_paired_windows
 
 N_OLD, WIDTH = 24, 16
 PAIRS = [(1, 2), (3, 4), (5, 6), (7, 8)]
@@ -54,9 +54,9 @@ def pair_windows(n_documents: int = 40) -> list[PairedWindow]:
         old = [i for w in words for i in (PAIRS[w] if w < len(PAIRS) else (9 + w,))]
         new = [N_OLD + w if w < len(PAIRS) else 9 + w for w in words]
         documents.append((np.array(old), np.array(new)))
-    lengths_V = np.ones(N_OLD, np.int64)
-    lengths_W = np.append(lengths_V, np.full(len(PAIRS) + 1, 2))
-    return cut_paired_windows(documents, lengths_V, lengths_W, (0, 0), 24)
+    old = [bytes([i]) for i in range(N_OLD)]
+    new = [*old, *(bytes(pair) for pair in PAIRS), b"--"]
+    return cut_paired_windows(documents, Spelling.of(old), Spelling.of(new), (0, 0), 24)
 
 
 def old_rows(model: nn.Module) -> np.ndarray:

@@ -7,10 +7,13 @@ from tasks.embedding.paired_batches import draw_batches
 from tasks.embedding.two_cuts import (
     DifferentTextError,
     PairedWindow,
-    byte_lengths,
+    Spelling,
     cut_paired_windows,
     shared_ends,
 )
+
+XS = Spelling.of([b"x" * i for i in range(100)])
+"""Ids are lengths."""
 
 
 def lengths(*numbers: int) -> np.ndarray:
@@ -58,9 +61,9 @@ def test_ends_agree_with_sets_of_bytes():
 
 @pytest.mark.parametrize("window_tokens", [2, 5, 9, 500])
 def test_windows_fit_and_agree(window_tokens: int):
-    documents, sizes = random_documents(60), np.arange(100)
+    documents = random_documents(60)
     # Length 0 for the prefix, so that it spells nothing.
-    windows = cut_paired_windows(documents, sizes, sizes, (0, 0), window_tokens)
+    windows = cut_paired_windows(documents, XS, XS, (0, 0), window_tokens)
     for window in windows:
         assert max(len(window.old), len(window.new)) <= window_tokens
         old_ends, new_ends = np.cumsum(window.old), np.cumsum(window.new)
@@ -75,13 +78,27 @@ def test_windows_fit_and_agree(window_tokens: int):
 
 def test_different_text_everywhere_is_refused():
     with pytest.raises(DifferentTextError, match="none of 1 documents with the same bytes"):
-        cut_paired_windows(
-            [(np.array([3]), np.array([9]))], np.arange(10), np.arange(10), (0, 0), 8
-        )
+        cut_paired_windows([(np.array([3]), np.array([9]))], XS, XS, (0, 0), 8)
+
+
+def test_one_byte_more_is_one_text_only_where_it_is_a_space_in_front():
+    # A letter and its accent, under a tokenizer that composes both to one character.
+    old = Spelling.of([b"x", "e\u0301".encode(), b" x", b"y"])
+    new = Spelling.of([b"x", "\u00e9".encode(), b"y"])
+
+    def windows(old_ids: list[int], new_ids: list[int]) -> list[PairedWindow]:
+        documents = [(np.array([0]), np.array([0])), (np.array(old_ids), np.array(new_ids))]
+        return cut_paired_windows(documents, old, new, (0, 0), 8)[1:]
+
+    assert windows([0, 1, 3], [0, 1, 2]) == []
+    [spaced] = windows([2, 3], [0, 2])
+    assert spaced.old_at.tolist() == spaced.new_at.tolist() == [1, 2]
 
 
 def test_special_tokens_spell_nothing():
-    assert byte_lengths([b"ab", None, b"\xc3"]).tolist() == [2, 0, 1]
+    spelling = Spelling.of([b"ab", None, b"\xc3"])
+    assert spelling.lengths.tolist() == [2, 0, 1]
+    assert spelling.text(np.array([2, 1, 0])) == b"\xc3ab"
 
 
 def test_batches_pad_on_the_right_and_visit_all():

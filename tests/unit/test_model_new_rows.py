@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from tasks.model.folder_weights import names_of_parameters
-from tasks.model.new_rows import NewRows, RowsMismatchError, check_rows, padded, with_new_rows
+from tasks.model.new_rows import (
+    NewRows,
+    RowsMismatchError,
+    RowsOutOfRangeError,
+    check_rows,
+    padded,
+    stored,
+    with_new_rows,
+)
 from tasks.shared.model_rows import RowNames, find_row_names
 
 TIED = RowNames(input="e.weight", head="h.weight", head_bias=None, tied=True)
@@ -54,6 +62,20 @@ def test_untying_stores_a_bias_under_each_of_its_names() -> None:
     found = assembled(BIASED, NewRows(NEW, 2 * NEW, torch.tensor([1.0, 2.0, 3.0])), groups)
     assert found.keys() == {"e.weight", "h.weight", "bias", "h.bias", "b"}
     assert found["bias"].tolist() == found["h.bias"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("value", [7e4, 1e-9])
+def test_rows_that_the_dtype_of_the_source_cannot_hold_are_refused(value: float) -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.0, value]])
+    assert torch.equal(stored("input", rows, torch.bfloat16), rows.bfloat16())
+    with pytest.raises(RowsOutOfRangeError, match=r"^1 head rows do not fit torch.float16 .*\[1\]"):
+        stored("head", rows, torch.float16)
+
+
+def test_a_bias_may_vanish_but_not_overflow() -> None:
+    assert stored("bias", torch.tensor([1e-9, 1.0]), torch.float16).tolist() == [0.0, 1.0]
+    with pytest.raises(RowsOutOfRangeError, match=r"1 bias rows"):
+        stored("bias", torch.tensor([1.0, 7e4]), torch.float16)
 
 
 def test_padding_is_the_mean_row_by_hand() -> None:
