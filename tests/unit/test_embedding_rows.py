@@ -117,7 +117,7 @@ def rows_for(
 ) -> NewRows:
     known = Known(old, plan_for(target, special_tokens), SOURCE, target)
     counts_W = np.ones(len(target), np.int64) if counts is None else np.asarray(counts)
-    unit = ConstantDirection(UNIT, bias_unit=1.0, spread=0.0)
+    unit = ConstantDirection(UNIT, spread=0.0)
     return initialise(
         known,
         make_from_source(method, known),
