@@ -82,7 +82,10 @@ class Wechsel(InitialiserConfig):
 
 
 class Ofa(InitialiserConfig):
-    """Mean of the old tokens nearest in one multilingual space of words. OFA (Liu et al. 2024)."""
+    """Mean of the old tokens nearest in one multilingual space of words. OFA (Liu et al. 2024).
+
+    Where tokens get their vectors by words, these are cut as they are and capitalised.
+    """
 
     method: Literal["ofa"] = "ofa"
     vectors: VectorSource
