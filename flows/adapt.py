@@ -19,6 +19,7 @@ from tasks.evaluation.task import measure_model, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
+from tasks.shared.causality import check_causal_summary
 from tasks.tokenizer.task import count_pretokens, lock_tokenizer_files, train_tokenizer
 
 
@@ -37,6 +38,7 @@ class Adapted:
 def adapt(run: RunConfig) -> Adapted:
     """Give a pretrained model a new tokenizer, train it on, and measure what that brought."""
     source = import_model(run.model, lock_model(run.model))
+    check_causal_summary(source.summary)
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
 
     tokenizer = new_tokenizer(run, source, corpus)

@@ -19,6 +19,7 @@ from tasks.model.task import assemble_model, export_model, import_model, lock_mo
 from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.flops import equal_flops
 from tasks.pretraining.task import tokenize_corpus
+from tasks.shared.causality import check_causal_summary
 from tasks.shared.model_shape import model_shape
 from tasks.shared.run_options import PlannedStage, run_options
 
@@ -41,6 +42,7 @@ class Measures:
 def compare(grid: CompareConfig) -> Artifact:
     """Try every initialiser with every tokenizer, beside the source model and its controls."""
     source = import_model(grid.model, lock_model(grid.model))
+    check_causal_summary(source.summary)
     corpus = sample_corpus(grid.corpus, lock_corpus(grid.corpus))
     measures = Measures()
     measures.add(

@@ -9,6 +9,7 @@ from infra.live_runs import live_run
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.evaluation.task import measure_model
 from tasks.model.task import import_model, lock_model
+from tasks.shared.causality import check_causal_summary
 
 
 @flow(name="evaluate", persist_result=False)
@@ -16,6 +17,7 @@ from tasks.model.task import import_model, lock_model
 def evaluate(run: MeasureConfig) -> Artifact:
     """Import a model, and measure it on the held-out texts."""
     model = import_model(run.model, lock_model(run.model))
+    check_causal_summary(model.summary)
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
     measured = measure_model(run.evaluation, model, corpus)
     show_measures_in_prefect(measured)

@@ -82,7 +82,10 @@ class Wechsel(InitialiserConfig):
 
 
 class Ofa(InitialiserConfig):
-    """Mean of the old tokens nearest in one multilingual space of words. OFA (Liu et al. 2024)."""
+    """Mean of the old tokens nearest in one multilingual space of words. OFA (Liu et al. 2024).
+
+    Where tokens get their vectors by words, these are cut as they are and capitalised.
+    """
 
     method: Literal["ofa"] = "ofa"
     vectors: VectorSource
@@ -138,7 +141,10 @@ class TransTokenizer(InitialiserConfig):
 
     method: Literal["trans_tokenizer"] = "trans_tokenizer"
     parallel_texts: tuple[ParallelText, ...] = Field(min_length=1)
-    """Sentences of the source model's language and their translations."""
+    """Sentences of the source model's language and their translations.
+
+    A pair of which one sentence has more than 1,000 words (or tokens) is passed over and counted.
+    """
     unit: Literal["words", "tokens"] = "words"
     """What is aligned. Links of words are shared out among their tokens."""
     n_iterations: int = Field(default=7, gt=0)

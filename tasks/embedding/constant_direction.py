@@ -26,12 +26,10 @@ class TooFewStatesError(InputError):
 
 @dataclass(frozen=True)
 class ConstantDirection:
-    """What to add to a head row (or to a head bias) to add 1 to its logit everywhere."""
+    """What to add to a head row to add 1 to its logit everywhere."""
 
     direction: Float64[np.ndarray, " D"]
     """Divided by what the model multiplies the head's output with, if anything."""
-    bias_unit: float
-    """The same for a head bias: 1 unless the model scales its logits."""
     spread: float
     """Standard deviation of that product over the sampled hidden states."""
 
@@ -73,4 +71,4 @@ def constant_direction(
             f"more than {max_spread}: the model has no head bias and none can be built; use "
             "initialiser method mean_of_pieces, or raise max_direction_spread and lose some."
         )
-    return ConstantDirection(direction_D / (mean * logit_scale), 1.0 / logit_scale, spread)
+    return ConstantDirection(direction_D / (mean * logit_scale), spread)

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def read_dictionary(path: Path, *, reverse: bool = False) -> list[WordPair]:
     read = _read_dictd if path.suffix == ".index" else _read_table
     try:
         pairs = list(dict.fromkeys(read(path)))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DictionaryError(
             f"{path} cannot be read ({error}); check the path, and that it is text in UTF-8."
         ) from None
@@ -87,8 +88,13 @@ def _read_dictd(path: Path) -> Iterator[WordPair]:
 def _definitions(path: Path) -> bytes:
     packed, plain = path.with_suffix(".dict.dz"), path.with_suffix(".dict")
     if packed.is_file():
-        with gzip.open(packed) as file:
-            definitions = file.read(_MAX_UNPACKED_BYTES + 1)
+        try:
+            with gzip.open(packed) as file:
+                definitions = file.read(_MAX_UNPACKED_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DictionaryError(
+                f"{packed} cannot be unpacked ({error}); fetch it again, whole."
+            ) from error
         if len(definitions) > _MAX_UNPACKED_BYTES:
             raise DictionaryError(
                 f"{packed} unpacks to more than {_MAX_UNPACKED_BYTES:,} bytes, which no dictionary "

@@ -5,7 +5,7 @@ trained on and for every bucket of n-grams; the vector of a text is the mean of 
 vectors, and of its own if it is one of the words. The matrix stays in the file: only the rows
 that are asked for are read.
 
-Dimensions: N = words, S = width, T = texts.
+Dimensions: N = words, S = width, T = texts, M = some words.
 """
 
 import mmap
@@ -47,16 +47,20 @@ class FastTextModel:
 
     def vectors(self, texts: Sequence[str]) -> Float32[np.ndarray, "T S"]:
         """Vectors of texts; zeros for a text of no known n-gram."""
-        blocks = [
-            self._block(texts[start : start + _BLOCK_TEXTS])
-            for start in range(0, len(texts), _BLOCK_TEXTS)
-        ]
-        return np.concatenate([np.zeros((0, self.matrix.shape[1]), np.float32), *blocks])
+        vectors_TS = np.empty((len(texts), self.matrix.shape[1]), np.float32)
+        for start in range(0, len(texts), _BLOCK_TEXTS):
+            part = slice(start, start + _BLOCK_TEXTS)
+            vectors_TS[part] = self._block(texts[part])
+        return vectors_TS
 
     def word_vectors(self, max_words: int | None = None) -> WordVectors:
         """The vectors of its most frequent words."""
         words = self.words[:max_words]
         return WordVectors(words, self.vectors(words))
+
+    def leading_words(self, max_words: int | None = None) -> "LeadingWords":
+        """Its most frequent words, whose vectors are made when they are asked for."""
+        return LeadingWords(self, self.words[:max_words])
 
     def weights(self) -> Float64[np.ndarray, " N"]:
         """Occurrences of each word in the text the model was trained on."""
@@ -82,6 +86,24 @@ class FastTextModel:
         shares = 1.0 / np.maximum(np.bincount(rows, minlength=len(texts)), 1)
         sums = csr_array((shares[rows], (rows, place)), shape=(len(texts), len(used)))
         return (sums @ np.asarray(self.matrix[used])).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LeadingWords:
+    """Some words of a model, in its order."""
+
+    model: FastTextModel
+    words: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Dimensions of a vector."""
+        return self.model.matrix.shape[1]
+
+    def rows(self, at_M: Int64[np.ndarray, " M"]) -> Float32[np.ndarray, "M S"]:
+        """Vectors of some of the words, each made once."""
+        distinct, place_M = np.unique(at_M, return_inverse=True)
+        return self.model.vectors([self.words[i] for i in distinct.tolist()])[place_M]
 
 
 def read_fasttext_model(path: Path) -> FastTextModel:

@@ -37,7 +37,7 @@ from tasks.embedding.lexicon import Lexicon
 from tasks.embedding.made_rows import MadeRows
 from tasks.embedding.ofa import low_rank
 from tasks.embedding.parallel_text import Batch, iter_sentence_pairs
-from tasks.embedding.space_alignment import SpaceAlignment, align_spaces
+from tasks.embedding.space_alignment import SpaceAlignment, Words, align_spaces
 from tasks.embedding.token_spaces import vectors_of_tokens
 from tasks.embedding.tokenadapt import tokenadapt
 from tasks.embedding.translations import translate_tokens
@@ -77,7 +77,7 @@ def _wechsel(method: Wechsel, known: Known, lexicon: Lexicon) -> MadeRows:
     if method.dictionary is not None:
         path = lexicon.file("dictionary")
         pairs = read_dictionary(path, reverse=method.dictionary.reverse)
-        words = _words(old, sources.max_words), _words(new, targets.max_words)
+        words = _leading(old, sources.max_words), _leading(new, targets.max_words)
         alignment = align_spaces(*words, pairs)
     old_VS = _token_vectors(old, sources, "source", known, lexicon)
     new_WS = _token_vectors(new, targets, "target", known, lexicon)
@@ -91,9 +91,8 @@ def _wechsel(method: Wechsel, known: Known, lexicon: Lexicon) -> MadeRows:
 
 def _ofa(method: Ofa, known: Known, lexicon: Lexicon) -> MadeRows:
     vectors = _open(method.vectors, "vectors", lexicon)
-    equal = {"equal_weights": True}
-    old_VS = _token_vectors(vectors, method.vectors, "source", known, lexicon, **equal)
-    new_WS = _token_vectors(vectors, method.vectors, "target", known, lexicon, **equal)
+    old_VS = _token_vectors(vectors, method.vectors, "source", known, lexicon, as_ofa=True)
+    new_WS = _token_vectors(vectors, method.vectors, "target", known, lexicon, as_ofa=True)
     new_KS = new_WS[known.plan.needed]
     weights = wechsel(new_KS, old_VS, None, method.n_neighbours, method.temperature)
     measured = {"n_old_with_vector": _n_present(old_VS), "n_needed_with_vector": _n_present(new_KS)}
@@ -169,6 +168,11 @@ def _words(vectors: WordVectors | FastTextModel, max_words: int | None) -> WordV
     return vectors.word_vectors(max_words) if isinstance(vectors, FastTextModel) else vectors
 
 
+def _leading(vectors: WordVectors | FastTextModel, max_words: int | None) -> Words:
+    """Words of which few are asked for their vectors."""
+    return vectors.leading_words(max_words) if isinstance(vectors, FastTextModel) else vectors
+
+
 def _token_vectors(
     vectors: WordVectors | FastTextModel,
     source: VectorSource,
@@ -176,14 +180,12 @@ def _token_vectors(
     known: Known,
     lexicon: Lexicon,
     *,
-    equal_weights: bool = False,
+    as_ofa: bool = False,
 ) -> Float32[np.ndarray, "V S"]:
     by = "words" if isinstance(source, WordVectorFile) else source.by
     token_bytes = (known.source if side == "source" else known.target).token_bytes
     encode = lexicon.encode(side)
-    return vectors_of_tokens(
-        vectors, by, source.max_words, token_bytes, encode, equal_weights=equal_weights
-    )
+    return vectors_of_tokens(vectors, by, source.max_words, token_bytes, encode, as_ofa=as_ofa)
 
 
 def _n_present(vectors: Float32[np.ndarray, "V S"]) -> int:

@@ -34,14 +34,16 @@ class HeadPrior:
     """Logit offset of each token, and what adds to a logit everywhere."""
 
     log_prior: Float64[np.ndarray, " W"]
-    direction: ConstantDirection
+    direction: ConstantDirection | None
+    """None where the head has a bias, which takes offsets as they are: no class of transformers
+    has a head bias and scales its logits."""
 
 
 def head_prior(
     config: PrefixPrior,
     plan: RowPlan,
     counts_W: Int64[np.ndarray, " W"],
-    direction: ConstantDirection,
+    direction: ConstantDirection | None,
 ) -> HeadPrior:
     """Compute the prior of all tokens that are old pieces or begin with one.
 
@@ -49,7 +51,7 @@ def head_prior(
         config: what counts are raised by.
         plan: old ids behind each new token.
         counts_W: occurrences of each new token in the corpus.
-        direction: what adds to a logit everywhere.
+        direction: what adds to a logit everywhere; None for a head with a bias.
     """
     first_W = np.where(_has_first_piece(plan), plan.pieces.first(), np.int32(-1))
     log_prior_W = prefix_prior(first_W, counts_W, config.seen_count, config.unseen_count)
@@ -87,7 +89,9 @@ def _add_prior(
     """Return the raised bias; without one, raise the rows in place."""
     offset_W, direction = prior.log_prior, prior.direction
     if bias_W is not None:
-        return (bias_W + offset_W * direction.bias_unit).astype(np.float32)
+        return (bias_W + offset_W).astype(np.float32)
+    if direction is None:
+        raise ValueError("a head without a bias takes a prior along a constant direction alone")
     for start in range(0, len(rows_WD), BLOCK):
         part = slice(start, start + BLOCK)
         rows_WD[part] += (offset_W[part, None] * direction.direction).astype(np.float32)

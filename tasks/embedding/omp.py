@@ -26,7 +26,11 @@ from tasks.embedding.anchors import Anchors
 from tasks.embedding.omp_kernels import quantise, solve_weights, step
 from tasks.embedding.row_weights import RowWeights
 
-BLOCK = 256
+BLOCK_BYTES = 1 << 28
+"""Of what is kept of the targets worked on at a time: above all k vectors of the donor's width
+each."""
+MAX_BLOCK = 256
+"""Targets at a time where bytes allow more; their products with all anchors take memory too."""
 MET = 1e-6
 """A residual this small beside its target is rounding."""
 SURE = 8.0
@@ -54,7 +58,7 @@ def pursue(
     k: int,
     *,
     normalised: bool = False,
-    block: int = BLOCK,
+    block: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pursuit:
     """Approximate each target by a sum of at most ``k`` anchors.
@@ -64,9 +68,11 @@ def pursue(
         anchors_AC: donor rows of the shared tokens, at least ``k``.
         k: anchors a token.
         normalised: choose by direction alone, as if all anchors had norm 1.
-        block: targets worked on at a time; the result does not depend on it.
+        block: targets worked on at a time, as many as ``BLOCK_BYTES`` allow by default; the result
+            does not depend on it.
         progress: called with targets done and targets in all.
     """
+    block = block or _block(k, targets_KC.shape[1])
     norms_A = np.ones(len(anchors_AC), np.float32)
     if normalised:
         norms_A = np.maximum(np.linalg.norm(anchors_AC, axis=1), np.float32(1e-30))
@@ -81,10 +87,14 @@ def pursue(
         np.zeros(len(targets_KC), np.float32),
     )
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for start in range(0, len(targets_KC), block):
-            part = slice(start, start + block)
-            _pursue_block(targets_KC[part] @ turn_CC, atoms, pool, made, part)
-            progress(min(start + block, len(targets_KC)), len(targets_KC))
+        for start in range(0, len(targets_KC), MAX_BLOCK):
+            # Turned in parts that do not follow the block, since a product rounds by its size.
+            turned_TC = targets_KC[start : start + MAX_BLOCK] @ turn_CC
+            for first in range(0, len(turned_TC), block):
+                targets_BC = turned_TC[first : first + block]
+                part = slice(start + first, start + first + len(targets_BC))
+                _pursue_block(targets_BC, atoms, pool, made, part)
+                progress(part.stop, len(targets_KC))
     made.weights[:] /= norms_A[made.anchors]
     return made
 
@@ -133,6 +143,11 @@ class _Atoms:
         rows_AC = np.ascontiguousarray(rows_AC, np.float32)
         norms_A = np.linalg.norm(rows_AC, axis=1).astype(np.float32)
         return cls(rows_AC, norms_A, *_rounded(rows_AC))
+
+
+def _block(k: int, width: int) -> int:
+    """How many targets' basis, factor and residual fit in ``BLOCK_BYTES``, all in float32."""
+    return int(np.clip(BLOCK_BYTES // (4 * (k * (width + k) + width)), 1, MAX_BLOCK))
 
 
 def _random_rotation(width: int) -> Float32[np.ndarray, "C C"]:

@@ -11,11 +11,17 @@ from torch import Tensor
 from tasks.embedding.frozen_body import FrozenBody
 from tasks.embedding.paired_batches import Batch
 
+ROUNDING = 1e-10
+"""Share of their square below which the variance of states is rounding."""
+
 
 def state_distance(
     body: FrozenBody, batch: Batch, rows_BLD: Float[Tensor, "B L D"]
 ) -> Float[Tensor, ""]:
     """Squared distance of the states at shared boundaries, over their variance.
+
+    States that do not vary, as those of a batch with one shared boundary, are measured by their
+    own square instead: such a batch still says where its one state should lie.
 
     Args:
         body: reads both cuts; no gradient goes to its states over old pieces.
@@ -33,4 +39,6 @@ def state_distance(
     states_BLD = body.states(rows_BLD)
     found_PD = states_BLD[put(batch.window), put(batch.new_at)]
     spread = (wanted_PD - wanted_PD.mean(dim=0)).square().sum()
-    return (found_PD - wanted_PD).square().sum() / spread
+    square = wanted_PD.square().sum()
+    scale = torch.where(spread > ROUNDING * square, spread, square)
+    return (found_PD - wanted_PD).square().sum() / scale

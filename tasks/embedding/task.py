@@ -176,7 +176,8 @@ def initialise_embeddings(
 
     def prior() -> HeadPrior:
         found = readers.prior(config.prefix_prior, known)
-        measured["constant_direction_spread"] = found.direction.spread
+        if found.direction is not None:
+            measured["constant_direction_spread"] = found.direction.spread
         return found
 
     method = config.initialiser

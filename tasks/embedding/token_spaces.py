@@ -6,12 +6,18 @@ Dimensions: V = vocabulary, N = words, S = width of the words' space.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from tasks.embedding.config_vectors import TokenVectorRule
 from tasks.embedding.fasttext_model import FastTextModel
 from tasks.embedding.word_vectors import WordVectors
-from tasks.embedding.words_of_tokens import Encode, cut_words, token_texts, vectors_by_words
+from tasks.embedding.words_of_tokens import (
+    BLOCK_WORDS,
+    Encode,
+    TokenMeans,
+    cut_words,
+    token_texts,
+)
 
 
 def vectors_of_tokens(
@@ -21,7 +27,7 @@ def vectors_of_tokens(
     token_bytes: Sequence[bytes | None],
     encode: Encode,
     *,
-    equal_weights: bool = False,
+    as_ofa: bool = False,
 ) -> Float32[np.ndarray, "V S"]:
     """Vectors by a token's own n-grams, or by the words it is part of.
 
@@ -31,21 +37,21 @@ def vectors_of_tokens(
         max_words: use no more words than this.
         token_bytes: bytes of each token.
         encode: the tokens' tokenizer.
-        equal_weights: let every word count alike, not by how often it occurs.
+        as_ofa: let every word count alike, not by how often it occurs, and capitalised too.
     """
     if isinstance(vectors, FastTextModel) and by == "ngrams":
         return vectors.vectors(token_texts(token_bytes))
-    words, weights_N = _weighted(vectors, max_words)
-    # A word of nothing but zeros, as fastText's sign for a line's end, says nothing.
-    known = np.flatnonzero(words.vectors.any(axis=1))
-    cuts = cut_words([words.words[i] for i in known.tolist()], encode)
-    weights_N = np.ones(len(known)) if equal_weights else weights_N[known]
-    return vectors_by_words(cuts, weights_N, words.vectors[known], len(token_bytes))
-
-
-def _weighted(
-    vectors: WordVectors | FastTextModel, max_words: int | None
-) -> tuple[WordVectors, Float64[np.ndarray, " N"]]:
-    if isinstance(vectors, FastTextModel):
-        return vectors.word_vectors(max_words), vectors.weights()[:max_words]
-    return vectors, vectors.zipf_weights()
+    words = vectors.words[:max_words]
+    of_file = isinstance(vectors, WordVectors)
+    weights_N = (vectors.zipf_weights() if of_file else vectors.weights())[: len(words)]
+    width = (vectors.vectors if of_file else vectors.matrix).shape[1]
+    means = TokenMeans(len(token_bytes), width)
+    for start in range(0, len(words), BLOCK_WORDS):
+        part = slice(start, start + BLOCK_WORDS)
+        vectors_BS = vectors.vectors[part] if of_file else vectors.vectors(words[part])
+        # A word of nothing but zeros, as fastText's sign for a line's end, says nothing.
+        known = np.flatnonzero(vectors_BS.any(axis=1))
+        cuts = cut_words([words[start + i] for i in known.tolist()], encode, capitalised=as_ofa)
+        weights = np.ones(len(known)) if as_ofa else weights_N[part][known]
+        means.add(cuts, weights, vectors_BS[known])
+    return means.result()

@@ -14,8 +14,12 @@ from tasks.embedding.parallel_text import Batch
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.row_weights import RowWeights
 from tasks.embedding.trans_tokenizer import token_counts, translation_weights
-from tasks.embedding.word_alignment import align
+from tasks.embedding.word_alignment import ParallelTextError, align
 from tasks.embedding.words_of_tokens import Encode
+
+MAX_UNITS = 1000
+"""A longer sentence is none: it would be paired with every unit of its translation, in memory and
+time that grow with the square of the length, and say next to nothing about any one of them."""
 
 
 def translate_tokens(
@@ -38,7 +42,8 @@ def translate_tokens(
         Weights of the K tokens, and numbers for the summary.
 
     Raises:
-        ParallelTextError: there are no sentence pairs, or too many for memory.
+        ParallelTextError: there are no sentence pairs, or too many for memory; or in each pair
+            one sentence has more than ``MAX_UNITS``.
     """
     sides = list[Pieces](), list[Pieces]()
     for source, target in batches:
@@ -46,9 +51,16 @@ def translate_tokens(
         sides[1].append(Pieces.from_lists(encode_target(target)))
     old = _units(method, Pieces.joined(sides[0]), known.source.token_bytes)
     new = _units(method, Pieces.joined(sides[1]), known.target.token_bytes)
+    short = np.maximum(old.sentences.lengths, new.sentences.lengths) <= MAX_UNITS
+    if len(short) and not short.any():
+        raise ParallelTextError(
+            f"each of the {len(short)} sentence pairs has more than {MAX_UNITS} {method.unit} on "
+            "one side; give text with one sentence a line."
+        )
+    left, right = old.sentences.select(short), new.sentences.select(short)
     links = align(
-        old.sentences,
-        new.sentences,
+        left,
+        right,
         len(old.tokens),
         len(new.tokens),
         n_iterations=method.n_iterations,
@@ -64,10 +76,11 @@ def translate_tokens(
     )
     linked_W = counts_WV.sum(axis=1) > 0
     return weights, {
-        "n_sentence_pairs": len(old.sentences),
+        "n_sentence_pairs": len(left),
+        "n_too_long_sentence_pairs": int((~short).sum()),
         "n_links": int((links.counts >= method.min_count).sum()),
         "n_needed_with_link": int(np.asarray(linked_W).ravel()[needed_K].sum()),
-        "log_likelihood_per_unit": links.log_likelihoods[-1] / max(len(new.sentences.ids), 1),
+        "log_likelihood_per_unit": links.log_likelihoods[-1] / max(len(right.ids), 1),
     }
 
 

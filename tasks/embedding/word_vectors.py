@@ -1,6 +1,6 @@
 """Vectors of words from word2vec and fastText files of words.
 
-Dimensions: N = words, S = width.
+Dimensions: N = words, S = width, M = some words.
 """
 
 import mmap
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from tasks.shared.errors import InputError
 
@@ -29,9 +29,14 @@ class WordVectors:
         """Weigh each word by 1 / its rank, since these files hold no counts (Zipf's law)."""
         return 1.0 / np.arange(1, len(self.words) + 1)
 
-    def index(self) -> dict[str, int]:
-        """Row of each word."""
-        return {word: row for row, word in enumerate(self.words)}
+    @property
+    def width(self) -> int:
+        """Dimensions of a vector."""
+        return self.vectors.shape[1]
+
+    def rows(self, at_M: Int64[np.ndarray, " M"]) -> Float32[np.ndarray, "M S"]:
+        """Vectors of some words."""
+        return self.vectors[at_M]
 
 
 def read_word_vectors(path: Path, max_words: int | None = None) -> WordVectors:

@@ -2,7 +2,8 @@
 
 A token that is part of words has a vector by way of them: the weighted mean of the vectors of all
 words whose tokenization holds it. With counts as weights this is the second way of WECHSEL
-(Minixhofer et al. 2022, section 3), with equal weights that of OFA (Liu et al. 2024, section 3).
+(Minixhofer et al. 2022, section 3); with equal weights, and words capitalised too, that of OFA (Liu
+et al. 2024, section 3).
 
 Dimensions: V = vocabulary, N = words, S = width of the words' space.
 """
@@ -19,34 +20,67 @@ Encode = Callable[[Sequence[str]], list[list[int]]]
 """Ids of each text, without special tokens."""
 
 
-def cut_words(words: Sequence[str], encode: Encode) -> list[Pieces]:
-    """Tokenize every word as it stands at a text's start and behind a space."""
-    variants = (list(words), [" " + word for word in words])
-    return [Pieces.from_lists(encode(variant)) for variant in variants]
+BLOCK_WORDS = 2**13
+"""Words whose cuts, or vectors, are in memory as more than numbers at a time."""
 
 
-def vectors_by_words(
-    cuts: Sequence[Pieces],
-    weights_N: Float64[np.ndarray, " N"],
-    vectors_NS: Float32[np.ndarray, "N S"],
-    n_tokens: int,
-) -> Float32[np.ndarray, "V S"]:
-    """Give each token the weighted mean of the words it is part of.
+def cut_words(words: Sequence[str], encode: Encode, *, capitalised: bool = False) -> list[Pieces]:
+    """Tokenize every word as it stands at a text's start and behind a space.
 
     Args:
-        cuts: tokenizations of all words in the same order. A word counts once for each
-            tokenization that holds the token, however often it is in there.
-        weights_N: weight of each word, above 0.
-        vectors_NS: vector of each word.
-        n_tokens: size of the vocabulary.
-
-    Returns:
-        Zeros for a token that is part of no word.
+        words: of any number.
+        encode: the tokens' tokenizer.
+        capitalised: with a capital letter too, in both places. A word that has one already is cut
+            into nothing there, so that it counts no more than others.
     """
-    words_V = sum(_holds(cut, n_tokens) for cut in cuts) @ diags_array(weights_N)
-    totals_V = np.asarray(words_V.sum(axis=1)).ravel()
-    share_V = np.divide(1.0, totals_V, out=np.zeros(n_tokens), where=totals_V > 0)
-    return ((diags_array(share_V) @ words_V) @ vectors_NS).astype(np.float32)
+    spellings = [list(words)]
+    if capitalised:
+        capitals = [word[:1].upper() + word[1:] for word in words]
+        spellings.append([c if c != w else "" for w, c in zip(words, capitals, strict=True)])
+    return [
+        _cut([space + word if word else "" for word in spelling], encode)
+        for spelling in spellings
+        for space in ("", " ")
+    ]
+
+
+def _cut(texts: list[str], encode: Encode) -> Pieces:
+    starts = range(0, len(texts), BLOCK_WORDS)
+    return Pieces.joined([Pieces.from_lists(encode(texts[i : i + BLOCK_WORDS])) for i in starts])
+
+
+class TokenMeans:
+    """Weighted means of the words that each token is part of, taken in words part by part."""
+
+    def __init__(self, n_tokens: int, width: int) -> None:
+        """Begin without words."""
+        self._sums_VS = np.zeros((n_tokens, width))
+        self._totals_V = np.zeros(n_tokens)
+
+    def add(
+        self,
+        cuts: Sequence[Pieces],
+        weights_N: Float64[np.ndarray, " N"],
+        vectors_NS: Float32[np.ndarray, "N S"],
+    ) -> None:
+        """Take in words.
+
+        Args:
+            cuts: tokenizations of all words in the same order. A word counts once for each
+                tokenization that holds the token, however often it is in there.
+            weights_N: weight of each word, above 0.
+            vectors_NS: vector of each word.
+        """
+        held = sum(_holds(cut, len(self._totals_V)) for cut in cuts)
+        words_VN = csr_array(held @ diags_array(weights_N))
+        present = np.flatnonzero(np.diff(words_VN.indptr))
+        self._sums_VS[present] += words_VN[present] @ vectors_NS
+        self._totals_V += np.asarray(words_VN.sum(axis=1)).ravel()
+
+    def result(self) -> Float32[np.ndarray, "V S"]:
+        """The means; zeros for a token that is part of no word."""
+        totals_V1 = np.where(self._totals_V > 0, self._totals_V, 1.0)[:, None]
+        return (self._sums_VS / totals_V1).astype(np.float32)
 
 
 def words_by_token(cuts: Sequence[Pieces], n_tokens: int) -> Pieces:

@@ -196,7 +196,10 @@ class Readers:
         from tasks.embedding.head_rule import head_prior
 
         counts_W = self.counts(len(known.target))
-        return head_prior(config, known.plan, counts_W, self._direction(config, known))
+        # A bias takes the prior as it is: the model, which may be no causal one, need not run.
+        has_bias = known.rows.head_bias is not None
+        direction = None if has_bias else self._direction(config, known)
+        return head_prior(config, known.plan, counts_W, direction)
 
     def counts(self, n_tokens: int) -> Int64[np.ndarray, " W"]:
         """Occurrences of each new token in the corpus."""

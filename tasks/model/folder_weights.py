@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tasks.model.model_folder import UnsupportedModelFolderError
-from tasks.shared.model_loading import load_causal_lm
+from tasks.shared.model_loading import load_complete
 
 
 def model_class_of(folder: Path) -> type[PreTrainedModel]:
@@ -82,6 +82,6 @@ def named_weights(
             f"{folder}: its tensor names need renaming, and its weights mix {sorted(dtypes)}; load "
             "it with transformers and write it again with save_pretrained()."
         )
-    values = load_causal_lm(folder).state_dict()
+    values = load_complete(folder, model_class_of(folder)).state_dict()
     for group in parameters:
         yield group[0], values[group[0]]

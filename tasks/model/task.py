@@ -152,9 +152,12 @@ def _import_folder(
 
 def _described(attempt: Attempt, origin: Any) -> Summary:
     """Check that the parts fit each other, write origin.json and summarise."""
+    from transformers import AutoConfig
+
     from infra.weights import TensorFolder
     from tasks.model.new_rows import RowsMismatchError
     from tasks.model.origin import write_origin
+    from tasks.shared.causality import why_not_causal
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import read_vocabulary
 
@@ -168,6 +171,9 @@ def _described(attempt: Attempt, origin: Any) -> Summary:
             "tokenizer belongs to another model."
         )
     write_origin(attempt.folder, origin)
+    config = AutoConfig.from_pretrained(
+        attempt.folder, local_files_only=True, trust_remote_code=False
+    )
     return {
         "origin": origin.origin,
         "licence": origin.licence,
@@ -177,6 +183,7 @@ def _described(attempt: Attempt, origin: Any) -> Summary:
         "rows": n_rows,
         "width": width,
         "tied": names.tied,
+        "not_causal": why_not_causal(config),
         "dtype": str(weights.dtype(names.input)).removeprefix("torch."),
     }
 

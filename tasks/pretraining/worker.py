@@ -39,6 +39,7 @@ from tasks.pretraining.training_state import (
     random_state,
     restore_random_state,
 )
+from tasks.shared.causality import check_causal
 from tasks.shared.determinism import compute_deterministically
 from tasks.shared.document_prefix import document_prefix_id
 from tasks.shared.model_loading import load_causal_lm
@@ -69,6 +70,7 @@ def check_job(job: TrainingJob, world_size: int) -> int:
     """Find what would fail on the workers before any is started; returns the number of steps."""
     per_step = job.config.global_batch_tokens // job.config.sequence_length
     samples_of(0, per_step, 0, world_size)
+    check_causal(open_artifact(job.model))
     config = AutoConfig.from_pretrained(
         open_artifact(job.model), local_files_only=True, trust_remote_code=False
     )

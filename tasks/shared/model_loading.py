@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from tasks.shared.causality import check_causal
 from tasks.shared.errors import InputError
 from tasks.shared.text_tokenizer import TextTokenizer, open_tokenizer
 from tasks.shared.vocabulary_file import TokenizerFileError
@@ -37,27 +38,24 @@ def load_causal_lm(
 
     Raises:
         ModelFolderError: a file is missing, truncated, or lacks a parameter.
+        NotCausalError: the model sees what stands to the right of a token too.
     """
     _check_weights(folder)
-    with _quiet_transformers():
-        loaded: object = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype or "auto",
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    model, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
-    # transformers fills a missing parameter with random numbers and only warns.
-    if missing := sorted(info["missing_keys"]):
-        raise ModelFolderError(
-            f"{folder} lacks {len(missing)} parameters of its architecture (first: "
-            f"{missing[:3]}); write the model again, whole."
-        )
+    check_causal(folder)
+    model = _load(folder, AutoModelForCausalLM, dtype)
     model.eval()
     model.to(device)  # pyright: ignore[reportArgumentType]
     return model
+
+
+def load_complete(folder: Path, model_class: type[PreTrainedModel]) -> PreTrainedModel:
+    """Load a model of any class, causal or not, in the dtype it is stored in.
+
+    Raises:
+        ModelFolderError: a file is missing, truncated, or lacks a parameter.
+    """
+    _check_weights(folder)
+    return _load(folder, model_class, None)
 
 
 def load_tokenizer(folder: Path) -> TextTokenizer:
@@ -83,6 +81,30 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def _load(
+    folder: Path,
+    model_class: type[PreTrainedModel] | type[AutoModelForCausalLM],
+    dtype: torch.dtype | None,
+) -> PreTrainedModel:
+    with _quiet_transformers():
+        loaded: object = model_class.from_pretrained(
+            folder,
+            dtype=dtype or "auto",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    model, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
+    # transformers fills a missing parameter with random numbers and only warns.
+    if missing := sorted(info["missing_keys"]):
+        raise ModelFolderError(
+            f"{folder} lacks {len(missing)} parameters of its architecture (first: "
+            f"{missing[:3]}); write the model again, whole."
+        )
+    return model
 
 
 def _check_weights(folder: Path) -> None:

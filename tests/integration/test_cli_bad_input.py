@@ -121,6 +121,26 @@ def test_a_stage_that_refuses_its_input_ends_the_run_with_its_line(run_file, tin
     assert not list((own_place / "store" / "corpus").rglob("manifest.json"))
 
 
+@pytest.mark.slow
+def test_an_encoder_is_refused_as_soon_as_its_config_is_read(
+    run_file, tiny_model_folder, tmp_path, own_place
+):
+    from tokenizers import Tokenizer
+    from transformers import BertConfig, BertForMaskedLM
+
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "encoder")
+    n_tokens = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
+    config = BertConfig(
+        vocab_size=n_tokens, hidden_size=32, num_hidden_layers=1, num_attention_heads=2
+    )
+    BertForMaskedLM(config).save_pretrained(folder)
+    model = {"source": {"kind": "directory", "path": str(folder)}}
+    text = complaint(tokgraft("run", run_file(model=model)))
+    assert "is a BertForMaskedLM, no causal language model" in text
+    stages = {path.name for path in (own_place / "store").iterdir() if path.is_dir()}
+    assert stages & {"model", "corpus", "corpus_lock", "tokenizer"} == {"model"}
+
+
 def _can_mount() -> bool:
     probe = ["unshare", "--mount", "true"]
     return shutil.which("unshare") is not None and subprocess.call(probe) == 0

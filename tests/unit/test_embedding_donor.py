@@ -1,5 +1,6 @@
 """Rows by way of a donor: matching pursuit, interpolation, a linear map."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +109,26 @@ def test_residual_falls_with_k_and_says_what_is_left():
 
 
 def test_same_whatever_the_block():
-    targets, atoms = rows(50, 64, 7), rows(900, 64, 8)
+    targets, atoms = rows(300, 64, 7), rows(900, 64, 8)
     whole, parts = pursue(targets, atoms, 9), pursue(targets, atoms, 9, block=7)
     assert (whole.anchors == parts.anchors).all()
-    np.testing.assert_allclose(whole.weights, parts.weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(whole.weights, parts.weights)
+    np.testing.assert_array_equal(whole.residual, parts.residual)
+
+
+def test_memory_is_bounded_whatever_k_and_width(monkeypatch: pytest.MonkeyPatch):
+    targets, atoms = rows(256, 96, 7), rows(300, 96, 8)
+    whole = pursue(targets, atoms, 64)
+    monkeypatch.setattr("tasks.embedding.omp.BLOCK_BYTES", 400_000)
+    done: list[int] = []
+    tracemalloc.start()
+    parts = pursue(targets, atoms, 64, progress=lambda so_far, _: done.append(so_far))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert done[:2] == [9, 18]
+    assert done[-1] == 256
+    assert peak < 2_000_000, "all at once: 6.3 MB of basis, 4.2 MB of factors"
+    np.testing.assert_array_equal(whole.weights, parts.weights)
 
 
 def test_products_of_whole_numbers_are_exact():

@@ -56,6 +56,7 @@ from tasks.embedding.task import initialise_embeddings, lock_embedding_files
 from tasks.model.config import ExportConfig, ModelConfig
 from tasks.model.new_rows import RowsMismatchError
 from tasks.model.task import assemble_model, import_model, lock_model
+from tasks.shared.causality import NotCausalError
 from tasks.shared.extra_tokens import ExtraTokens, ToolToken, write_extra_tokens
 from tasks.shared.vocabulary import UncoverableTokenError
 
@@ -633,6 +634,54 @@ def test_an_encoder_decoder_gets_rows_and_keeps_its_scale(
     untied = inputs.initialise(EmbeddingConfig(initialiser=MeanOfPieces(head="untied")))
     with pytest.raises(RowsMismatchError, match=r"T5ForConditionalGeneration ties .*head: same"):
         assembled(inputs, untied)
+
+
+@pytest.mark.parametrize("architecture", ["tied with bias", "encoder-decoder"])
+@pytest.mark.parametrize("method", [TokenDistillation(), Hypernetwork()], ids=lambda m: m.method)
+def test_an_encoder_is_not_run_as_a_causal_model(
+    method: TokenDistillation | Hypernetwork, architecture: str, tiny_model_folder: Path,
+    small_corpus_texts: list[str], tmp_path: Path,
+):  # fmt: skip
+    folder = small_model(tmp_path / "m", tiny_model_folder, architecture)
+    inputs = Inputs(folder, extended(folder, small_corpus_texts), small_corpus_texts)
+    with pytest.raises(NotCausalError, match="an initialiser that does not run the model"):
+        inputs.initialise(EmbeddingConfig(initialiser=method))
+
+
+def test_a_prior_goes_into_a_head_bias_as_it_is(
+    tiny_model_folder: Path, small_corpus_texts: list[str], tmp_path: Path
+):
+    """No hidden states are read for it, neither of an encoder nor of a model without text."""
+    folder = small_model(tmp_path / "m", tiny_model_folder, "tied with bias")
+    inputs = Inputs(folder, extended(folder, small_corpus_texts), small_corpus_texts)
+    artifact = inputs.initialise(COMPOSED)
+    rows, _ = rows_of(artifact)
+    assert "constant_direction_spread" not in artifact.summary
+    lineage = read_table(open_artifact(artifact) / "lineage.parquet").to_pylist()
+    head = {row["id"]: row for row in lineage if row["part"] == "head"}
+    bias = old_rows(folder)["cls.predictions.bias"]
+    with_prior = [row for row in head.values() if row["method"] == "prefix_prior"]
+    assert len(with_prior) > 60
+    for row in with_prior:
+        [first], prior = row["source_ids"], float(row["note"].rpartition("= ")[2])
+        assert float(rows["head_bias"][row["id"]] - bias[first]) == pytest.approx(prior, abs=1e-3)
+
+
+def test_an_encoder_decoder_with_a_tensor_that_no_class_asks_for_is_imported(
+    tiny_model_folder: Path, tmp_path: Path
+):
+    """As the first T5 checkpoints have one."""
+    folder = small_model(tmp_path / "t5", tiny_model_folder, "encoder-decoder")
+    tensors = load_file(folder / "model.safetensors")
+    needless = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    save_file(
+        tensors | {needless: torch.ones(2, 2)}, folder / "model.safetensors", {"format": "pt"}
+    )
+    model = imported(folder)
+    assert model.summary["not_causal"] == "it has an encoder beside its decoder"
+    found = stored(open_artifact(model))
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 
 def network(**choices: object) -> TrainedNetwork:

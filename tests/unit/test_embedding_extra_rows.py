@@ -74,7 +74,7 @@ each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: meth
 
 def rows_for(method, old: SourceRows, plan: RowPlan) -> NewRows:
     known = Known(old, plan, SOURCE, TARGET)
-    towards = ConstantDirection(np.eye(WIDTH)[-1], bias_unit=1.0, spread=0.0)
+    towards = ConstantDirection(np.eye(WIDTH)[-1], spread=0.0)
     counts_W = np.arange(len(TARGET))
     rows = initialise(
         known,

@@ -17,7 +17,7 @@ from tasks.embedding.ofa import low_rank
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.word_set_network import WordSetNetwork
 from tasks.embedding.word_sets import WordSets
-from tasks.embedding.words_of_tokens import vectors_by_words, words_by_token
+from tasks.embedding.words_of_tokens import TokenMeans, words_by_token
 
 SETTINGS = HyperOfaSettings(
     hidden=24,
@@ -56,7 +56,9 @@ def test_words_of_a_token_by_hand():
     found = words_by_token(cuts, 6)
     assert found.lists() == [[], [0], [], [0, 1], [1], []]
     vectors = np.array([[1, 0], [0, 1]], np.float32)
-    means = vectors_by_words(cuts, np.ones(2), vectors, 6)
+    of_tokens = TokenMeans(6, vectors.shape[1])
+    of_tokens.add(cuts, np.ones(2), vectors)
+    means = of_tokens.result()
     np.testing.assert_allclose(means[1], [1, 0])
 
 

@@ -2,6 +2,7 @@
 
 import random
 import struct
+import tracemalloc
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -303,6 +304,31 @@ def test_catalogues_translate_as_lines_do(make: Make, tmp_path: Path, tiny_model
     both = make({"method": "trans_tokenizer", "parallel_texts": [lines, gettext], "unit": "tokens"})
     assert both.summary["n_sentence_pairs"] == 400
     check_rows(both, tiny_model_folder, "trans_tokenizer")
+
+
+def test_a_sentence_too_long_to_align_is_passed_over_and_counted(make: Make, tmp_path: Path):
+    lines = parallel_files(tmp_path)
+    plain = make({"method": "trans_tokenizer", "parallel_texts": [lines]})
+    assert plain.summary["n_too_long_sentence_pairs"] == 0
+    long = {side: tmp_path / f"{side}.long" for side in ("source", "target")}
+    for side, path in long.items():
+        first, *rest = Path(lines[side]).read_text().splitlines()
+        word = first.split()[0]
+        path.write_text("\n".join([" ".join([word] * 8_000), first, *rest]) + "\n")
+    texts = lines | {side: str(path) for side, path in long.items()}
+    method = {"method": "trans_tokenizer", "parallel_texts": [texts]}
+    tracemalloc.start()
+    rows = make(method)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows.summary["n_too_long_sentence_pairs"] == 1
+    assert rows.summary["n_sentence_pairs"] == plain.summary["n_sentence_pairs"] == 200
+    assert rows.digest == plain.digest
+    assert peak < 100_000_000, "8,000 words paired with each other take 512 MB"
+    for path in long.values():
+        path.write_text(path.read_text().partition("\n")[0] + "\n")
+    with pytest.raises(ParallelTextError, match="each of the 1 sentence pairs has more than 1000"):
+        make(method)
 
 
 def test_dictd_dictionary_is_locked_with_its_definitions(make: Make, tmp_path: Path):

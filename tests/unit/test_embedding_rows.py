@@ -1,5 +1,7 @@
 """Rows of a whole vocabulary: what must hold whichever method made them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -117,7 +119,7 @@ def rows_for(
 ) -> NewRows:
     known = Known(old, plan_for(target, special_tokens), SOURCE, target)
     counts_W = np.ones(len(target), np.int64) if counts is None else np.asarray(counts)
-    unit = ConstantDirection(UNIT, bias_unit=1.0, spread=0.0)
+    unit = ConstantDirection(UNIT, spread=0.0)
     return initialise(
         known,
         make_from_source(method, known),
@@ -474,6 +476,21 @@ def test_rows_equal_without_a_reason_are_found():
     origins = Origins(("mean_of_pieces",) * 3, weights, ("",) * 3)
     found = find_duplicates(rows_WD, origins, np.array([True] * 3))
     assert (found.explained, found.unexplained) == (1, (1,))
+
+
+def test_equal_rows_are_found_in_any_memory_order_and_without_keeping_them():
+    n, width = 512, 1024
+    rows_WD = np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
+    rows_WD[[7, 300]] = rows_WD[[5, 2]]
+    origins = Origins(("normal",) * n, RowWeights.from_lists([[]] * n, [[]] * n), ("",) * n)
+    made_W = np.array([True] * n)
+    tracemalloc.start()
+    found = find_duplicates(rows_WD, origins, made_W)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.explained, found.unexplained) == (0, (7, 300))
+    assert peak < rows_WD.nbytes / 4
+    assert find_duplicates(np.asfortranarray(rows_WD), origins, made_W) == found
 
 
 @pytest.mark.parametrize(("value", "what"), [(np.nan, "not finite"), (0.0, "zero")])

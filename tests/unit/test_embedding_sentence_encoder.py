@@ -1,13 +1,16 @@
 """Text embeddings from a folder."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
 
 from tasks.embedding.sentence_encoder import SentenceEncoder, SentenceEncoderError
 
@@ -74,3 +77,54 @@ def test_other_folders_are_refused(encoder_folder: Path, tmp_path: Path):
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     with pytest.raises(SentenceEncoderError, match=r"pools by \['pooling_mode_cls_token'\]"):
         SentenceEncoder(tmp_path)
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_parameters_are_never_random(encoder_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(encoder_folder, tmp_path / "e")
+    whole = SentenceEncoder(folder).embed(["haus baum"])
+    rewritten(folder, lambda t: [t.pop(name) for name in list(t) if name.startswith("pooler.")])
+    np.testing.assert_array_equal(SentenceEncoder(folder).embed(["haus baum"]), whole)
+    words = "embeddings.word_embeddings.weight"
+    rewritten(folder, lambda t: t.update({words: t[words][:3].clone()}))
+    with pytest.raises(SentenceEncoderError, match=rf"lacks 0 .* 1 of another .*{words}.* whole"):
+        SentenceEncoder(folder)
+    rewritten(folder, lambda t: t.pop(words))
+    with pytest.raises(SentenceEncoderError, match=rf"lacks 1 parameters .*BertModel.*{words}"):
+        SentenceEncoder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", None, "cannot be loaded .*not fully covered.* give a whole folder"),
+        ("tokenizer.json", b'{"model": {}}', "cannot be loaded .*added_tokens"),
+        ("config.json", b'{"model_type": "bert", "hidden_size": "x"}', "expected int, got str"),
+        ("1_Pooling/config.json", b"{", "1_Pooling/config.json is no readable JSON"),
+        ("1_Pooling/config.json", b"\xff", "1_Pooling/config.json is no readable JSON"),
+        ("1_Pooling/config.json", b"[1]", r"holds \[1\] and no JSON object of pooling modes"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_line(
+    encoder_folder: Path, tmp_path: Path, name: str, content: bytes | None, message: str
+):
+    folder = shutil.copytree(encoder_folder, tmp_path / "e")
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(path.read_bytes()[:-9] if content is None else content)
+    with pytest.raises(SentenceEncoderError, match=message) as said:
+        SentenceEncoder(folder)
+    assert "\n" not in str(said.value)
+
+
+def test_an_encoder_decoder_is_refused(encoder_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(encoder_folder, tmp_path / "e")
+    config = T5Config(vocab_size=len(WORDS), d_model=16, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
+    T5Model(config).save_pretrained(folder)
+    with pytest.raises(SentenceEncoderError, match="holds a T5Model, whose decoder"):
+        SentenceEncoder(folder)

@@ -192,7 +192,7 @@ def rows_for(
     if head is not None:
         method = method.model_copy(update={"head": head})
     known = Known(old, plan_rows(SOURCE, target, segment_all, {}), SOURCE, target)
-    unit = ConstantDirection(UNIT, bias_unit=1.0, spread=0.0)
+    unit = ConstantDirection(UNIT, spread=0.0)
     counts_W = np.arange(len(target))
     return initialise(
         known,

@@ -144,6 +144,24 @@ def test_a_token_that_is_one_old_token_becomes_it(model: LlamaForCausalLM, n_lay
     assert np.linalg.norm(made.input[0] - wanted_D) < 0.1 * np.linalg.norm(start_KD[0] - wanted_D)
 
 
+def test_one_shared_boundary_alone_can_be_learnt_from(model: LlamaForCausalLM):
+    """Its one state does not vary, so nothing could be divided by its variance."""
+    window = PairedWindow(
+        np.array([0, 1, 2]), np.array([0, N_OLD]), np.array([2]), np.array([1])
+    )  # fmt: skip
+    few = replace(SETTINGS, n_steps=40, windows_per_step=1)
+    match_W = np.append(np.arange(N_OLD), -1).astype(np.int32)
+    made = distil_rows(model, [window], means(model)[:1], np.array([N_OLD]), match_W, few)
+    assert np.isfinite(made.loss).all()
+    assert made.loss[-1] < 0.5 * made.loss[0]
+    with frozen_body(model, None) as body, torch.no_grad():
+        wanted_D = body.states(body.old_rows(torch.tensor([[0, 1, 2]])))[0, 2]
+        rows_LD = torch.from_numpy(np.stack([old_rows(model)[0], means(model)[0]]))
+        found_D = body.states(rows_LD[None])[0, 1]
+    first = (found_D - wanted_D).square().sum() / wanted_D.square().sum()
+    assert made.loss[0] == pytest.approx(float(first), rel=1e-5)
+
+
 def test_text_without_new_tokens_is_refused(model: LlamaForCausalLM):
     window = PairedWindow(np.array([0, 1]), np.array([0, 1]), np.array([1]), np.array([1]))
     match_W = np.append(np.arange(N_OLD), -1).astype(np.int32)

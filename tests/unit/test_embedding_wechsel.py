@@ -1,12 +1,13 @@
 """Nearest tokens, vectors of tokens, and WECHSEL on top of them."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tasks.embedding.dictionaries import DictionaryError
-from tasks.embedding.fasttext_model import read_fasttext_model
+from tasks.embedding.fasttext_model import FastTextModel, read_fasttext_model
 from tasks.embedding.nearest_tokens import (
     TooFewNeighboursError,
     VectorWidthError,
@@ -16,15 +17,22 @@ from tasks.embedding.nearest_tokens import (
 from tasks.embedding.ofa import RankError, low_rank
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.space_alignment import align_spaces
+from tasks.embedding.token_spaces import vectors_of_tokens
 from tasks.embedding.wechsel import wechsel
 from tasks.embedding.word_vectors import WordVectors, WordVectorsError
-from tasks.embedding.words_of_tokens import cut_words, token_texts, vectors_by_words
+from tasks.embedding.words_of_tokens import TokenMeans, cut_words, token_texts
 
 DATA = Path(__file__).parents[1] / "data" / "embedding"
 
 
 def random_vectors(n: int, width: int = 8) -> np.ndarray:
     return np.random.default_rng(n).normal(size=(n, width)).astype(np.float32)
+
+
+def vectors_by_words(cuts, weights_N: np.ndarray, vectors_NS: np.ndarray, n_tokens: int):
+    means = TokenMeans(n_tokens, vectors_NS.shape[1])
+    means.add(cuts, weights_N, vectors_NS)
+    return means.result()
 
 
 def test_nearest_by_hand():
@@ -83,6 +91,76 @@ def test_token_vectors_by_hand():
 def test_words_are_cut_with_and_without_a_space():
     cuts = cut_words(["ab", "c"], lambda texts: [[len(text)] for text in texts])
     assert [cut.ids.tolist() for cut in cuts] == [[2, 1], [3, 2]]
+
+
+def test_words_are_cut_capitalised_where_that_is_another_spelling():
+    seen: list[str] = []
+
+    def encode(texts) -> list[list[int]]:
+        seen.extend(texts)
+        return [[len(text)] if text else [] for text in texts]
+
+    cuts = cut_words(["ab", "Cde", "7", "éa"], encode, capitalised=True)
+    assert seen[8:] == ["Ab", "", "", "Éa", " Ab", "", "", " Éa"]
+    assert [cut.lengths.tolist() for cut in cuts] == [[1] * 4, [1] * 4, [1, 0, 0, 1], [1, 0, 0, 1]]
+
+
+def by_letters(texts) -> list[list[int]]:
+    return [[ord(letter) % 50 for letter in text] for text in texts]
+
+
+TOKEN_BYTES = [b"x"] * 50
+
+
+def test_wechsel_and_ofa_take_words_as_their_authors_do():
+    """WECHSEL as they are, weighed by their counts; OFA capitalised too, all alike."""
+    words = WordVectors(("ab", "Cb", "zz"), np.array([[1, 0], [0, 1], [0, 0]], np.float32))
+    a, b, capital_a, z = (ord(letter) % 50 for letter in "abAz")
+    plain = vectors_of_tokens(words, "words", None, TOKEN_BYTES, by_letters)
+    np.testing.assert_allclose(plain[[a, b]], [[1, 0], [2 / 3, 1 / 3]])
+    assert not plain[[capital_a, z]].any()
+    as_ofa = vectors_of_tokens(words, "words", None, TOKEN_BYTES, by_letters, as_ofa=True)
+    np.testing.assert_allclose(as_ofa[[a, b, capital_a]], [[1, 0], [2 / 3, 1 / 3], [1, 0]])
+    assert not as_ofa[z].any()
+
+
+def large_model(n_words: int, width: int) -> FastTextModel:
+    """Words without n-grams."""
+    words = tuple(f"w{i}" for i in range(n_words))
+    return FastTextModel(words, np.arange(n_words, 0, -1), random_vectors(n_words, width), 0, 0)
+
+
+def test_parts_of_words_change_no_token_vector(monkeypatch: pytest.MonkeyPatch):
+    model = large_model(200, 6)
+    whole = vectors_of_tokens(model, "words", 150, TOKEN_BYTES, by_letters)
+    weighed = vectors_by_words(
+        cut_words(model.words[:150], by_letters), model.weights()[:150], model.matrix[:150], 50
+    )
+    np.testing.assert_array_equal(whole, weighed)
+    monkeypatch.setattr("tasks.embedding.token_spaces.BLOCK_WORDS", 7)
+    monkeypatch.setattr("tasks.embedding.words_of_tokens.BLOCK_WORDS", 3)
+    parts = vectors_of_tokens(model, "words", 150, TOKEN_BYTES, by_letters)
+    np.testing.assert_allclose(parts, whole, rtol=1e-6)
+
+
+def test_only_words_that_are_asked_for_get_vectors():
+    """All 60,000 would take 61 MB a side, and as much again while they are made."""
+    model = large_model(60_000, 256)
+    pairs = [(f"w{i}", f"W{i}") for i in range(0, 40_000, 50)]
+    other = WordVectors(model.words[:30_000], random_vectors(30_000, 256))
+    expected = align_spaces(model.word_vectors(50_000), other, pairs)
+    assert expected.n_pairs == 600
+    tracemalloc.start()
+    found = align_spaces(model.leading_words(50_000), other, pairs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    vectors_of_tokens(model, "words", None, TOKEN_BYTES, lambda texts: [[1]] * len(texts))
+    peak_of_tokens = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.n_pairs == expected.n_pairs
+    np.testing.assert_array_equal(found.rotation, expected.rotation)
+    assert peak < 20_000_000
+    assert peak_of_tokens < 50_000_000
 
 
 def test_parts_of_characters_have_no_text():

@@ -104,6 +104,17 @@ def test_dictd_pairs_single_words(tmp_path: Path, packed: bool):
     assert read_dictionary(dictd(tmp_path, packed=packed)) == pairs
 
 
+@pytest.mark.parametrize("place", ["head", "data", "checksum", "end"])
+def test_a_damaged_archive_is_refused(tmp_path: Path, place: str):
+    index, packed = dictd(tmp_path, packed=True), tmp_path / "d.dict.dz"
+    whole = bytearray(packed.read_bytes())
+    at = {"head": 0, "data": 10, "checksum": len(whole) - 8, "end": len(whole) - 9}[place]
+    damaged = whole[:at] if place == "end" else whole[:at] + b"\xff\xff" + whole[at + 2 :]
+    packed.write_bytes(damaged)
+    with pytest.raises(DictionaryError, match=r"d\.dict\.dz cannot be unpacked .*; fetch it again"):
+        read_dictionary(index)
+
+
 def test_damaged_dictionaries_are_refused(tmp_path: Path):
     table = tmp_path / "d.tsv"
     table.write_text("a\tb\na\tb\tc\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from transformers import BertConfig, BertForMaskedLM
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.parquet import read_table, write_table
@@ -18,6 +19,7 @@ from tasks.embedding.row_norms import norms_table
 from tasks.evaluation.config import EvaluationConfig, GenerationConfig, ReportConfig
 from tasks.evaluation.measure import NothingHeldOutError
 from tasks.evaluation.task import measure_model, write_report
+from tasks.shared.causality import NotCausalError
 from tasks.shared.vocabulary import read_vocabulary
 from tasks.tokenizer.token_kinds import vocabulary_metrics
 
@@ -117,6 +119,20 @@ def test_prompts_are_of_the_corpus_before_other_suites(
 def test_a_corpus_with_nothing_held_out_is_refused(tiny_model_folder: Path):
     with pytest.raises(NothingHeldOutError, match="no held-out text"):
         measure_model(CONFIG, model_of(tiny_model_folder, "model"), corpus_of({}))
+
+
+def test_an_encoder_is_not_measured_as_if_it_were_blind_to_the_answer(
+    tiny_model_folder: Path, corpus: Artifact, tmp_path: Path
+):
+    n_tokens = len(read_vocabulary(tiny_model_folder).token_bytes)
+    config = BertConfig(
+        vocab_size=n_tokens, hidden_size=32, num_hidden_layers=1, num_attention_heads=2
+    )
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_model_folder / name, tmp_path)
+    with pytest.raises(NotCausalError, match=r"type bert, no causal .* name a decoder-only model"):
+        measure_model(CONFIG, model_of(tmp_path, "model"), corpus)
 
 
 def test_a_report_shows_every_arm_and_what_it_rests_on(tiny_model_folder: Path, corpus: Artifact):
