@@ -61,6 +61,8 @@ def made_by(
         sources: old rows of each side.
         pieces: old ids of each token, none empty.
     """
+    if not len(pieces):  # torch's attention refuses them
+        return torch.zeros_like(network.mean)[None].expand(0, -1, -1)
     read = PieceRows.of(sources, pieces, network.shape.max_pieces, network.mean.device)
     return network(read.rows, read.is_piece, read.means)
 

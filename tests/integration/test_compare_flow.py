@@ -1,12 +1,16 @@
 """A grid of tokenizers and initialisers on a tiny model through the command line."""
 
+import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
+from flows.embedded import embedded_home, prefect_server
 from infra.artifacts import open_artifact, read_artifact
 from infra.parquet import read_table
 from infra.stages import settings_store
@@ -72,9 +76,29 @@ def test_a_trained_grid_ends_with_all_arms_beside_their_controls(tmp_path: Path,
     assert [line for line in planned if " run " in line or " depends " in line] == []
 
 
-def test_without_training_models_are_compared_as_initialised(tmp_path: Path, tiny_run: dict):
+def _shown_in_prefect(monkeypatch: pytest.MonkeyPatch, key: str) -> list[str]:
+    """What the runs of a test left under a key, by a new server on the same records."""
+    monkeypatch.setenv("PREFECT_HOME", str(embedded_home()))
+    with prefect_server():
+        url = f"{os.environ['PREFECT_API_URL']}/artifacts/filter"
+        answer = httpx.post(url, json={"artifacts": {"key": {"any_": [key]}}}, timeout=30)
+    answer.raise_for_status()
+    return [artifact["data"] for artifact in answer.json()]
+
+
+def test_without_training_models_are_compared_as_initialised(
+    tmp_path: Path, tiny_run: dict, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     said = _invoke("compare", _grid(tiny_run, tmp_path, pretraining=None))
     assert "the best of 4 is" in said
     assert "before any training" in said
     assert _attempts("pretraining") == []
     assert [len(_attempts(stage)) for stage in ("tokenizer", "embedding")] == [2, 4]
+
+    [shown] = _shown_in_prefect(monkeypatch, "leaderboard")
+    [manifest] = _attempts("leaderboard")
+    board = settings_store().uri(manifest.rpartition("/")[0])
+    assert f"page: `{board}/leaderboard.html`" in shown
+    for arm in product(("extended", "bytes"), ("composed", "mean")):
+        assert "| {} | {} |".format(*arm) in shown

@@ -14,10 +14,12 @@ from infra.settings import get_settings
 from tasks.corpus.task import lock_corpus, sample_corpus
 from tasks.model.task import import_model, lock_model
 from tasks.pretraining.task import tokenize_corpus
+from tasks.shared.errors import InputError
 from tasks.shared.run_options import Display, RunOptions, run_options
 
 FALLBACK = {"fallback": ["mean_of_pieces", "mean"]}
 Make = Callable[..., Artifact]
+Refused = Callable[[Callable[[], Artifact], type[InputError], str], None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,30 @@ def make(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Make:
         return new_rows(chosen, *upstream.artifacts)
 
     return rows
+
+
+@pytest.fixture
+def refused(upstream: Upstream, make: Make) -> Refused:
+    """Assert that rows are refused in one line, and that nothing of them is in the store."""
+    del make  # it names the store
+    store = upstream.folder / "store"
+
+    def left() -> set[Path]:
+        return {
+            path
+            for stage in ("embedding", "word_vectors")
+            for name in ("*/current-*", "*/*/manifest.json")
+            for path in store.glob(f"{stage}/{name}")
+        }
+
+    def check(rows: Callable[[], Artifact], error: type[InputError], message: str) -> None:
+        before = left()
+        with pytest.raises(error, match=message) as caught:
+            rows()
+        assert "\n" not in str(caught.value)
+        assert left() == before
+
+    return check
 
 
 class _Seen(Display):

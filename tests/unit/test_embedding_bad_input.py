@@ -28,26 +28,8 @@ from tasks.shared.errors import InputError
 from tasks.shared.vocabulary import UnknownTokenError
 
 Make = Callable[..., Artifact]
+Refused = Callable[[Callable[[], Artifact], type[InputError], str], None]
 needs_fasttext = pytest.mark.skipif(find_spec("fasttext") is None, reason="needs the extra vectors")
-
-
-@pytest.fixture
-def refused(
-    upstream: Any, make: Make
-) -> Callable[[Callable[[], Artifact], type[InputError], str], None]:
-    """Assert that rows are refused in one line, and that the store has none of them."""
-    del make  # it names the store
-    stage = upstream.folder / "store" / "embedding"
-
-    def check(rows: Callable[[], Artifact], error: type[InputError], message: str) -> None:
-        before = {*stage.glob("*/*")}
-        with pytest.raises(error, match=message) as caught:
-            rows()
-        assert "\n" not in str(caught.value)
-        assert {*stage.glob("*/current-*")} <= before
-        assert {path.parent for path in stage.glob("*/*/manifest.json")} <= before
-
-    return check
 
 
 def donor_of(folder: Path, model: Path, tokenizer_file: Path) -> dict[str, Any]:
@@ -61,7 +43,7 @@ def donor_of(folder: Path, model: Path, tokenizer_file: Path) -> dict[str, Any]:
 
 
 def test_donors_that_cannot_help(
-    upstream: Any, make: Make, refused: Callable[..., None], tmp_path: Path, tiny_model_folder: Path
+    upstream: Any, make: Make, refused: Refused, tmp_path: Path, tiny_model_folder: Path
 ):
     own = {"source": {"kind": "directory", "path": str(tiny_model_folder)}}
     refused(
@@ -91,14 +73,14 @@ def test_donors_that_cannot_help(
 
 
 @needs_fasttext
-def test_text_in_which_no_token_is_frequent(make: Make, refused: Callable[..., None]):
+def test_text_in_which_no_token_is_frequent(make: Make, refused: Refused):
     refused(
         lambda: make({"method": "focus", "vectors": {"min_count": 10**6, "dimensions": 4}}),
         TooLittleTextError, r"occurs \d+ times, and a vector needs 1000000; give more text",
     )  # fmt: skip
 
 
-def test_special_token_that_neither_side_has(make: Make, refused: Callable[..., None]):
+def test_special_token_that_neither_side_has(make: Make, refused: Refused):
     for mapping in ({"<|im_start|>": "<|none|>"}, {"<|none|>": "<|im_start|>"}):
         refused(
             lambda named=mapping: make(
@@ -108,9 +90,7 @@ def test_special_token_that_neither_side_has(make: Make, refused: Callable[..., 
         )  # fmt: skip
 
 
-def test_network_for_rows_of_another_width(
-    make: Make, refused: Callable[..., None], tmp_path: Path
-):
+def test_network_for_rows_of_another_width(make: Make, refused: Refused, tmp_path: Path):
     network = new_network(NetworkShape(1, 16, 8, 1, 3), 0)
     path = tmp_path / "network.safetensors"
     save_file({name: torch.from_numpy(a) for name, a in network_arrays(network).items()}, path)
@@ -122,7 +102,7 @@ def test_network_for_rows_of_another_width(
 
 
 def test_source_with_a_single_merge(
-    upstream: Any, refused: Callable[..., None], tmp_path: Path, tiny_model_folder: Path
+    upstream: Any, refused: Refused, tmp_path: Path, tiny_model_folder: Path
 ):
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     record = json.loads((folder / "tokenizer.json").read_text())
@@ -137,7 +117,7 @@ def test_source_with_a_single_merge(
 
 
 def test_model_with_fewer_rows_than_tokens(
-    refused: Callable[..., None], tmp_path: Path, tiny_model_folder: Path
+    refused: Refused, tmp_path: Path, tiny_model_folder: Path
 ):
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     tensors = load_file(folder / "model.safetensors")

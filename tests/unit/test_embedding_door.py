@@ -16,7 +16,8 @@ from bpe_continue import continue_training
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer
 
-from infra.artifacts import Artifact, open_artifact
+from infra.artifacts import Artifact, open_artifact, read_artifact
+from infra.keys import file_sha256
 from infra.parquet import read_table, write_table
 from infra.stages import StageCall, run_call
 from tasks.embedding.anchors import DonorLacksTokensError
@@ -736,6 +737,36 @@ def test_a_network_makes_rows_and_makes_them_again(
     again = inputs.initialise(EmbeddingConfig(initialiser=Hypernetwork(head=head, network=given)))
     assert torch.equal(rows_of(again)[0]["input_rows"], rows["input_rows"])
     assert not (open_artifact(again) / "network.safetensors").exists()
+
+
+def test_a_network_serves_a_fine_tuned_variant_of_its_model(
+    tiny_model_folder: Path, small_corpus_texts: list[str], tmp_path: Path
+):
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts)
+    trained = Hypernetwork(head="same", network=network())
+    base = inputs.initialise(EmbeddingConfig(initialiser=trained))
+    path = open_artifact(base) / "network.safetensors"
+
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "variant")
+    tensors = load_file(folder / "model.safetensors")
+    old = tensors["model.embed_tokens.weight"]
+    noise = torch.randn(old.shape, generator=torch.manual_seed(0))
+    tensors["model.embed_tokens.weight"] = tuned = old + 0.01 * old.std() * noise
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    given = Hypernetwork(head="same", network=NetworkFile(path=str(path)))
+    variant = Inputs(folder, tokenizer, small_corpus_texts).initialise(
+        EmbeddingConfig(initialiser=given)
+    )
+
+    of_base, of_variant = (rows_of(one)[0]["input_rows"] for one in (base, variant))
+    assert torch.equal(of_variant[: len(old)], tuned)
+    moved = (of_variant - of_base)[len(old) :].norm(dim=1) / of_base[len(old) :].norm(dim=1)
+    assert 0 < moved.min() <= moved.max() < 0.05
+    made_from = json.loads((open_artifact(variant) / "manifest.json").read_text())["inputs"]
+    [lock] = [one["uri"] for one in made_from if one["stage"] == "embedding_lock"]
+    read = read_table(open_artifact(read_artifact(lock)) / "lock.parquet")["sha256"].to_pylist()
+    assert read == [file_sha256(path)]
 
 
 def test_an_untrained_network_gives_the_mean_of_pieces(

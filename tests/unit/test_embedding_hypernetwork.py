@@ -24,7 +24,7 @@ from tasks.embedding.network_training import NetworkDivergedError, Steps, train_
 from tasks.embedding.next_token import Candidates, next_token_loss
 from tasks.embedding.old_rows import OldRows
 from tasks.embedding.old_tokens import NoOldMergesError, OldTokens
-from tasks.embedding.piece_rows import make_all
+from tasks.embedding.piece_rows import made_by, make_all
 from tasks.embedding.pieces import Pieces
 from tasks.embedding.regression_share import SHARES, losses_by_share
 from tasks.embedding.row_network import NetworkShape, RowNetwork
@@ -98,6 +98,13 @@ def test_rows_do_not_depend_on_their_neighbours():
     assert (made[0] != made[1]).any()  # the mean still sees what the layers do not
     nothing = make_all(network, sources, Pieces.from_lists([[], [4]]))
     assert not nothing[0].any()
+
+
+def test_text_without_new_tokens_needs_no_rows():
+    """A sampled tokenizer may have none of the merges that a batch's text needs."""
+    rows_VD = random_rows()
+    made_NSD = made_by(network_for(rows_VD), [rows_VD], Pieces.from_lists([]))
+    assert made_NSD.shape == (0, 1, WIDTH)
 
 
 def test_linear_part_learns_linear_composition():

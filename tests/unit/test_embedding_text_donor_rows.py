@@ -1,8 +1,10 @@
-"""Rows by methods that read text or a donor: what test_embedding_rows.py asks of the others."""
+"""Rows by methods with text, words or a donor: what test_embedding_rows.py asks of the others."""
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,20 +13,36 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
+from tasks.embedding.config_learned import Hypernetwork, HyperOfa, NextToken, TrainedNetwork
+from tasks.embedding.config_lexical import (
+    DictionaryFile,
+    Ofa,
+    SourceModel,
+    TokenAdapt,
+    TranslatedLines,
+    TransTokenizer,
+    Wechsel,
+)
+from tasks.embedding.config_prealign import PreAlign
 from tasks.embedding.config_source import Composed, MeanOfPieces
 from tasks.embedding.config_text import Align, Focus, TokAlign, TokenDistillation, TokenVectors
+from tasks.embedding.config_vectors import Side, WordVectorFile
 from tasks.embedding.constant_direction import ConstantDirection
 from tasks.embedding.description import describe
 from tasks.embedding.from_donor import Donor, make_from_donor
+from tasks.embedding.from_lexicon import FromLexicon, make_from_lexicon
+from tasks.embedding.from_network import make_from_network
 from tasks.embedding.from_text import FromText, make_from_text
 from tasks.embedding.head_rule import head_prior
 from tasks.embedding.initialise import Choices, initialise
 from tasks.embedding.initialisers import make_from_source
 from tasks.embedding.known import Known
+from tasks.embedding.lexicon import Lexicon
 from tasks.embedding.lineage import lineage_tables
 from tasks.embedding.made_rows import MadeRows
 from tasks.embedding.row_plan import plan_rows
 from tasks.embedding.rows import NewRows, SourceRows
+from tasks.embedding.words_of_tokens import Encode
 from tasks.shared.vocabulary import Vocabulary
 
 WIDTH, DONOR_WIDTH = 6, 9
@@ -47,14 +65,18 @@ def vocabulary(tokens: list[bytes | str], merges: Sequence[tuple[int, ...]]) -> 
     )
 
 
-MERGES = [(A, B, AB), (B, C, BC), (AB, C, ABC)]
-SOURCE = vocabulary(["<eos>", *BYTES, b"ab", b"bc", b"abc"], MERGES)
+CAPITALS = [(1 + x, 2 + x, ABC + 1 + n) for n, x in enumerate(range(ord("A"), ord("U")))]
+"""Merges enough for a network to learn from, of letters that no text has."""
+MERGES = [(A, B, AB), (B, C, BC), (AB, C, ABC), *CAPITALS]
+OLD = ["<eos>", *BYTES, b"ab", b"bc", b"abc", *(bytes([x - 1, y - 1]) for x, y, _ in CAPITALS)]
+SOURCE = vocabulary(OLD, MERGES)
+N_OLD = len(SOURCE)
 EXTENDED = vocabulary(
-    ["<eos>", *BYTES, b"ab", b"bc", b"abc", b"aba", b"abab", b"cb", b"bcbc"],
-    [*MERGES, (AB, A, 260), (AB, AB, 261), (C, B, 262), (BC, BC, 263)],
+    [*OLD, b"aba", b"abab", b"cb", b"bcbc"],
+    [*MERGES, *((AB, A, N_OLD), (AB, AB, N_OLD + 1), (C, B, N_OLD + 2), (BC, BC, N_OLD + 3))],
 )
 TOKENS_OF_EXTENDED = list(zip(EXTENDED.token_bytes, EXTENDED.token_text, strict=True))
-N_OLD, N_NEW = len(SOURCE), len(EXTENDED)
+N_NEW = len(EXTENDED)
 NEW = slice(N_OLD, N_NEW)
 FIRST_PIECES = [AB, AB, C, BC]
 """Old pieces that aba, abab, cb and bcbc begin with."""
@@ -115,6 +137,16 @@ class Letters:
     def progress(self, done: int, total: int, text: str) -> None:
         pass
 
+    def device(self) -> str:
+        return "cpu"
+
+    def outside_file(self, role: str) -> Path:
+        raise KeyError(role)  # networks of these tests are trained here
+
+    def encode(self, side: Side) -> Encode:
+        vocabulary = self.known.source if side == "source" else self.known.target
+        return lambda texts: [cut(vocabulary, text.encode()) for text in texts]
+
 
 def random_rows(n: int, width: int, *, tied: bool, bias: bool = False) -> SourceRows:
     rng = np.random.default_rng(width)
@@ -125,14 +157,42 @@ def random_rows(n: int, width: int, *, tied: bool, bias: bool = False) -> Source
 
 VECTORS = TokenVectors(dimensions=8, epochs=1, min_count=1, max_ngram_bytes=3, n_buckets=200)
 NEEDS_FASTTEXT = [Focus(vectors=VECTORS), TokAlign(vectors=VECTORS, n_pivots=4)]
-CONVEX = [*NEEDS_FASTTEXT, Align(), Align(add_pieces=True), Interpolation(k=5)]
-SUMS = [*CONVEX, Omp(k=4), Omp(k=4, normalised=True), Interpolation(k=5, weighting="barycentric")]
-"""Rows are sums of old rows and nothing else."""
-SHORT = {"n_steps": 3, "windows_per_step": 2, "window_tokens": 16}
-METHODS = [
-    *SUMS, LeastSquares(), TokenDistillation(head="same", start="mean_of_pieces", **SHORT),
-    TokenDistillation(**SHORT),
+WORDS = WordVectorFile(path="a file of the lexicon")
+DICTIONARY = DictionaryFile(path="a file of the lexicon")
+LINES = (TranslatedLines(source="a file of the lexicon", target="another"),)
+NEIGHBOURS = {"n_neighbours": 3}
+CONVEX = [
+    *NEEDS_FASTTEXT, Align(), Align(add_pieces=True), Interpolation(k=5),
+    Wechsel(source_vectors=WORDS, target_vectors=WORDS, dictionary=DICTIONARY, **NEIGHBOURS),
+    Ofa(vectors=WORDS, **NEIGHBOURS),
+    TransTokenizer(parallel_texts=LINES, min_count=1),
+    TransTokenizer(parallel_texts=LINES, min_count=1, unit="tokens"),
+    TokenAdapt(encoder=SourceModel(kind="source_model")),
 ]  # fmt: skip
+"""Rows are means of old rows."""
+DONATED = [
+    Omp(k=4), Omp(k=4, normalised=True), Interpolation(k=5, weighting="barycentric"),
+    Interpolation(k=5, weighting="least_squares"), Interpolation(k=5, metric="cosine"),
+]  # fmt: skip
+SUMS = [*CONVEX, *DONATED]
+"""Rows are sums of old rows and nothing else; a donor's weights may be below 0."""
+REDUCED = Ofa(vectors=WORDS, rank=3, **NEIGHBOURS)
+"""Means of old rows in fewer dimensions: no longer than these, and not to be rebuilt from them."""
+SHORT = {"n_steps": 3, "windows_per_step": 2, "window_tokens": 16}
+LEARNT = [
+    LeastSquares(),
+    TokenDistillation(head="same", start="mean_of_pieces", **SHORT),
+    TokenDistillation(**SHORT),
+    PreAlign(dictionary=DICTIONARY, n_steps=3, pairs_per_step=4),
+    PreAlign(
+        head="same", start="mean_of_pieces", dictionary=DICTIONARY, n_steps=3, pairs_per_step=4
+    ),
+    Hypernetwork(network=TrainedNetwork(hidden=8, loss=NextToken(n_negatives=20), **SHORT)),
+    HyperOfa(vectors=WORDS, hidden=8, n_epochs=2),
+    HyperOfa(vectors=WORDS, hidden=8, n_epochs=2, rank=3),
+]  # fmt: skip
+"""Rows that no weights of old rows explain in whole."""
+METHODS = [*SUMS, REDUCED, *LEARNT]
 MODELS = {"tied": (True, False), "untied": (False, False), "tied_bias": (True, True),
           "untied_bias": (False, True)}  # fmt: skip
 CASES = [
@@ -145,7 +205,7 @@ def name_of(method) -> str:
     plain = type(method).model_construct()
     differs = [
         str(value)
-        for name in ("weighting", "normalised", "add_pieces", "start")
+        for name in ("weighting", "metric", "normalised", "add_pieces", "start", "rank", "unit")
         if (value := getattr(method, name, None)) != getattr(plain, name, None)
     ]
     return "-".join([method.method, *differs])
@@ -173,38 +233,77 @@ def old_rows(model: str = "untied") -> SourceRows:
     return random_rows(N_OLD, WIDTH, tied=tied, bias=bias)
 
 
-def make(method, known: Known, *, donor_tied: bool) -> MadeRows:
+TRANSLATIONS = {"ab": "abab", "bc": "cb", "abc": "aba", "b": "bcbc", "ca": "ac"}
+
+
+@pytest.fixture(scope="module")
+def lexicon_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Word vectors, a dictionary and parallel lines under their roles."""
+    folder, draw = tmp_path_factory.mktemp("lexicon"), random.Random(0)
+    words = [*TRANSLATIONS, *TRANSLATIONS.values(), "a", "c", "abcb", "babab"]
+    vectors = [" ".join([w, *(f"{draw.gauss(0, 1):.3f}" for _ in range(4))]) for w in words]
+    pairs = [draw.choices([*TRANSLATIONS.items()], k=3) for _ in range(40)]
+    files = {
+        **dict.fromkeys(("vectors.vec", "source_vectors.vec", "target_vectors.vec"), vectors),
+        "dictionary.tsv": ["\t".join(pair) for pair in TRANSLATIONS.items()],
+        "parallel-000-source.txt": [" ".join(word for word, _ in line) for line in pairs],
+        "parallel-000-target.txt": [" ".join(word for _, word in line) for line in pairs],
+    }
+    for name, lines in files.items():
+        (folder / name).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+RowsFor = Callable[..., NewRows]
+
+
+@pytest.fixture
+def rows_for(lexicon_folder: Path, tiny_model_folder: Path) -> RowsFor:
+    """Whole rows by a method, from tokenizers and texts of a few letters."""
+
+    def rows(
+        method,
+        old: SourceRows,
+        target: Vocabulary = EXTENDED,
+        head: str | None = None,
+        *,
+        donor_tied: bool = True,
+    ) -> NewRows:
+        if head is not None:
+            method = method.model_copy(update={"head": head})
+        known = Known(old, plan_rows(SOURCE, target, segment_all, {}), SOURCE, target)
+        letters = Letters(known)
+        lexicon = Lexicon(
+            lexicon_folder, tiny_model_folder, {}.__getitem__, letters.encode, letters.device,
+            letters.model, letters.compute_dtype,
+        )  # fmt: skip
+        unit = ConstantDirection(UNIT, spread=0.0)
+        counts_W = np.arange(len(target))
+        return initialise(
+            known,
+            make(method, known, lexicon, donor_tied=donor_tied),
+            Choices(method.method, method.head, ("error",), 0),
+            lambda: head_prior(EmbeddingConfig().prefix_prior, known.plan, counts_W, unit),
+        )
+
+    return rows
+
+
+def make(method, known: Known, lexicon: Lexicon, *, donor_tied: bool) -> MadeRows:
     if isinstance(method, FromText):
         return make_from_text(method, known, Letters(known))
+    if isinstance(method, Hypernetwork):
+        return make_from_network(method, known, Letters(known))
+    if isinstance(method, FromLexicon):
+        return make_from_lexicon(method, known, lexicon)
     n_rows = len(known.target)
     donor = random_rows(n_rows, DONOR_WIDTH, tied=donor_tied)
     return make_from_donor(method, known, Donor("d", donor, np.arange(n_rows, dtype=np.int32)))
 
 
-def rows_for(
-    method,
-    old: SourceRows,
-    target: Vocabulary = EXTENDED,
-    head: str | None = None,
-    *,
-    donor_tied: bool = True,
-) -> NewRows:
-    if head is not None:
-        method = method.model_copy(update={"head": head})
-    known = Known(old, plan_rows(SOURCE, target, segment_all, {}), SOURCE, target)
-    unit = ConstantDirection(UNIT, spread=0.0)
-    counts_W = np.arange(len(target))
-    return initialise(
-        known,
-        make(method, known, donor_tied=donor_tied),
-        Choices(method.method, method.head, ("error",), 0),
-        lambda: head_prior(EmbeddingConfig().prefix_prior, known.plan, counts_W, unit),
-    )
-
-
 @each_method
 @each_case
-def test_same_vocabulary_changes_no_bit(method, head: str, model: str):
+def test_same_vocabulary_changes_no_bit(rows_for: RowsFor, method, head: str, model: str):
     old = old_rows(model)
     rows = rows_for(method, old, SOURCE, head)
     assert rows.input.tobytes() == old.input.tobytes()
@@ -219,7 +318,7 @@ def test_same_vocabulary_changes_no_bit(method, head: str, model: str):
 
 @each_method
 @each_model
-def test_permuted_vocabulary_permutes_rows(method, model: str):
+def test_permuted_vocabulary_permutes_rows(rows_for: RowsFor, method, model: str):
     old, (order, target) = old_rows(model), permuted()
     rows = rows_for(method, old, target, "untied")
     assert rows.input.tobytes() == old.input[order].tobytes()
@@ -231,7 +330,7 @@ def test_permuted_vocabulary_permutes_rows(method, model: str):
 
 @each_method
 @each_case
-def test_old_rows_stay_and_every_row_is_usable(method, head: str, model: str):
+def test_old_rows_stay_and_every_row_is_usable(rows_for: RowsFor, method, head: str, model: str):
     old = old_rows(model)
     rows = rows_for(method, old, head=head)
     assert rows.input.shape == (N_NEW, WIDTH)
@@ -253,7 +352,7 @@ def test_old_rows_stay_and_every_row_is_usable(method, head: str, model: str):
 
 @each_method
 @each_model
-def test_untying_alone_changes_no_row(method, model: str):
+def test_untying_alone_changes_no_row(rows_for: RowsFor, method, model: str):
     old = old_rows(model)
     same, untied = (rows_for(method, old, head=head) for head in ("same", "untied"))
     np.testing.assert_array_equal(untied.input, same.input)
@@ -263,7 +362,7 @@ def test_untying_alone_changes_no_row(method, model: str):
 
 @each_method
 @each_model
-def test_first_piece_head_by_hand(method, model: str):
+def test_first_piece_head_by_hand(rows_for: RowsFor, method, model: str):
     old = old_rows(model)
     rows = rows_for(method, old, head="first_piece")
     assert rows.head is not None
@@ -272,9 +371,9 @@ def test_first_piece_head_by_hand(method, model: str):
         np.testing.assert_array_equal(rows.head_bias[NEW], old.head_bias[FIRST_PIECES])
 
 
-@each([Omp(k=4), Interpolation(k=5), LeastSquares()])
+@each([*DONATED, Interpolation(k=5), LeastSquares()])
 @each_model
-def test_any_donor_serves_any_model(method, model: str):
+def test_any_donor_serves_any_model(rows_for: RowsFor, method, model: str):
     """A tied donor lends its input rows for the head of an untied model, and the reverse."""
     old = old_rows(model)
     tied, untied = (rows_for(method, old, donor_tied=donor_tied) for donor_tied in (True, False))
@@ -304,7 +403,7 @@ def test_a_row_that_the_donor_never_trained_falls_back(method, model: str):
     TokenDistillation(head="same", start="mean_of_pieces", **SHORT),
     TokenDistillation(head="untied", start="composed", **SHORT),
 ])  # fmt: skip
-def test_rows_that_training_did_not_move_say_where_they_are_from(method):
+def test_rows_that_training_did_not_move_say_where_they_are_from(rows_for: RowsFor, method):
     """No text has the last token; a head is not trained at all."""
     tokens = [text if data is None else data for data, text in TOKENS_OF_EXTENDED]
     target = vocabulary([*tokens, 20 * b"bb"], EXTENDED.merges)
@@ -324,8 +423,8 @@ def test_rows_that_training_did_not_move_say_where_they_are_from(method):
     assert not any("trained" in note for note in rows.head_origins.notes)
 
 
-@each(CONVEX)
-def test_convex_methods_stay_within_the_source(method):
+@each([*CONVEX, REDUCED])
+def test_convex_methods_stay_within_the_source(rows_for: RowsFor, method):
     """A mean is no longer than the longest of its rows; how short it gets depends on angles."""
     old = old_rows()
     rows = rows_for(method, old)
@@ -342,7 +441,7 @@ def test_convex_methods_stay_within_the_source(method):
         assert 0 < norms.min() <= norms.max() <= np.linalg.norm(source, axis=1).max() + 1e-6
 
 
-def test_whole_rows_that_are_taken_over_keep_their_norm():
+def test_whole_rows_that_are_taken_over_keep_their_norm(rows_for: RowsFor):
     pytest.importorskip("fasttext")
     old = old_rows()
     norms = np.linalg.norm(rows_for(NEEDS_FASTTEXT[1], old).input, axis=1)
@@ -351,7 +450,7 @@ def test_whole_rows_that_are_taken_over_keep_their_norm():
 
 
 @each_method
-def test_the_same_choices_give_the_same_bits(method):
+def test_the_same_choices_give_the_same_bits(rows_for: RowsFor, method):
     old = old_rows("untied_bias")
     once, again = (rows_for(method, old) for _ in range(2))
     assert once.input.tobytes() == again.input.tobytes()
@@ -361,7 +460,7 @@ def test_the_same_choices_give_the_same_bits(method):
 
 
 @each_method
-def test_all_byte_tokens_have_rows_of_their_own(method):
+def test_all_byte_tokens_have_rows_of_their_own(rows_for: RowsFor, method):
     target = vocabulary(
         [b"ab", b"cb", *BYTES[::-1], "<eos>", b"bc"],
         [(160, 159, 0), (158, 159, 1), (159, 158, 259)],
@@ -374,7 +473,7 @@ def test_all_byte_tokens_have_rows_of_their_own(method):
 
 @each_method
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float32"])
-def test_shared_rows_survive_the_stored_dtype(method, stored: str):
+def test_shared_rows_survive_the_stored_dtype(rows_for: RowsFor, method, stored: str):
     dtype = getattr(torch, stored)
     stored_VD = torch.randn(N_OLD, WIDTH, generator=torch.manual_seed(0)).to(dtype)
     input_VD = stored_VD.float().numpy()
@@ -385,7 +484,7 @@ def test_shared_rows_survive_the_stored_dtype(method, stored: str):
 
 @each_method
 @pytest.mark.parametrize("head", ["same", "untied", "first_piece"])
-def test_old_logits_stay_up_to_new_columns(method, head: str):
+def test_old_logits_stay_up_to_new_columns(rows_for: RowsFor, method, head: str):
     old = old_rows()
     rows = rows_for(method, old, head=head)
     assert rows.head is not None
@@ -394,7 +493,7 @@ def test_old_logits_stay_up_to_new_columns(method, head: str):
 
 
 @each(SUMS)
-def test_lineage_rebuilds_rows(method):
+def test_lineage_rebuilds_rows(rows_for: RowsFor, method):
     old = old_rows()
     rows = rows_for(method, old)
     for table, made, source in zip(
