@@ -72,6 +72,12 @@ def test_a_mistyped_setting_is_named_with_those_there_are(run_file):
     assert "TOKGRAFT_STORE" in text
 
 
+def test_a_pushgateway_without_a_port_number(run_file):
+    text = complaint(tokgraft("run", run_file(), TOKGRAFT_PUSHGATEWAY="localhost:abc"))
+    assert "pushgateway: Value error, 'localhost:abc' is no address of a server" in text
+    assert "give host:port, as localhost:9091" in text
+
+
 def test_a_store_that_cannot_be_written(run_file, tmp_path):
     (tmp_path / "file").write_text("")
     text = complaint(tokgraft("run", run_file(), TOKGRAFT_STORE=str(tmp_path / "file" / "store")))
