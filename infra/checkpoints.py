@@ -10,15 +10,16 @@ A sharded tensor (DTensor) is written in parts, each worker its own; a replicate
 """
 
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.errors import CorruptFileError, InfraError
+from infra.errors import CorruptFileError, InfraError, MissingFileError
 from infra.keys import file_sha256
 from infra.object_store import ObjectStore
 from infra.records import read_json
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST = "manifest.json"
+_LOG = logging.getLogger(__name__)
 
 
 class CheckpointMismatchError(InfraError, ValueError):
@@ -55,6 +57,7 @@ class Checkpoints:
     def __init__(self, store: ObjectStore, path: str) -> None:
         self._store = store
         self._path = path
+        self._n_damaged = 0
 
     def steps(self) -> list[int]:
         """Steps that stand whole, oldest first."""
@@ -130,12 +133,48 @@ class Checkpoints:
             self._store.delete(self._folder(old))
 
     def newest(self) -> "Checkpoint | None":
-        """The newest step that stands whole, if there is one."""
-        steps = self.steps()
-        if not steps:
-            return None
-        manifest = read_json(self._store, f"{self._folder(steps[-1])}/{MANIFEST}")
-        return Checkpoint(self._store, self._folder(steps[-1]), manifest)
+        """The newest step that stands whole, if there is one; its tensors are not looked at."""
+        for step in reversed(self.steps()):
+            try:
+                manifest = read_json(self._store, f"{self._folder(step)}/{MANIFEST}")
+            except MissingFileError:
+                continue  # another worker found it damaged
+            except CorruptFileError as error:
+                self._give_up(step, error)
+            else:
+                return Checkpoint(self._store, self._folder(step), manifest)
+        return None
+
+    @contextmanager
+    def open_newest(self) -> Generator["tuple[Checkpoint, CheckpointReader] | None"]:
+        """The newest step whose files are what was written, fetched and checked.
+
+        Raises:
+            CorruptFileError: the only step that stands is damaged. To begin anew is not decided
+                here: it may cost days.
+        """
+        with ExitStack() as stack:
+            yield self._enter_newest(stack)
+
+    def _enter_newest(self, stack: ExitStack) -> "tuple[Checkpoint, CheckpointReader] | None":
+        while (newest := self.newest()) is not None:
+            try:
+                return newest, stack.enter_context(newest.open())
+            except CorruptFileError as error:
+                self._give_up(newest.step, error)
+        return None
+
+    def _give_up(self, step: int, error: CorruptFileError) -> None:
+        """Let a damaged step stand no longer, for all workers alike, where an older one does."""
+        older = [other for other in self.steps() if other < step]
+        if not older:
+            raise error
+        self._n_damaged += 1
+        self._store.delete_file(f"{self._folder(step)}/{MANIFEST}")
+        _LOG.warning(
+            "the checkpoint of step %d is damaged (%d so far); going on from step %d: %s",
+            step, self._n_damaged, older[-1], error,
+        )  # fmt: skip
 
     def _folder(self, step: int) -> str:
         return f"{self._path}/step-{step:08d}"
@@ -185,11 +224,13 @@ class Checkpoint:
             path = f"{self._folder}/{file}"
             local = self._store.local_path(path) if self._store.is_local else scratch / file
             if not self._store.is_local:
-                self._store.download(path, local)
+                with suppress(MissingFileError):
+                    self._store.download(path, local)
             if not local.exists() or file_sha256(local) != sha256:
                 raise CorruptFileError(
                     f"{self._store.uri(path)} is not what was written (its sha256 differs or it is "
-                    "gone); delete its folder, and training goes on from the checkpoint before it."
+                    "gone), and no older checkpoint stands; delete its folder to train from the "
+                    "start."
                 )
             files[file] = local
         return files
