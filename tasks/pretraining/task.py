@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
-from infra.checkpoints import Checkpoint, CheckpointReader, Checkpoints
+from infra.checkpoint_reading import Checkpoint, CheckpointReader
+from infra.checkpoints import Checkpoints
 from infra.lease import LONG_ENOUGH_SECONDS, lease
 from infra.settings import get_settings
 from tasks.pretraining.config import PretrainingConfig, TokensConfig

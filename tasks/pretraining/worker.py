@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig, PreTrainedModel
 
 from infra.artifacts import Artifact, open_artifact
-from infra.checkpoints import Checkpoint, CheckpointMismatchError, CheckpointReader, Checkpoints
+from infra.checkpoint_reading import Checkpoint, CheckpointMismatchError, CheckpointReader
+from infra.checkpoints import Checkpoints
 from infra.devices import multiplies
 from infra.object_store import store_at
 from infra.parquet import read_table

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.checkpoints import CheckpointMismatchError, Checkpoints
+from infra.checkpoint_reading import CheckpointMismatchError
+from infra.checkpoints import Checkpoints
 from infra.errors import CorruptFileError
 from infra.object_store import ObjectStore
 
