@@ -380,22 +380,45 @@ def verify(
 
 @artifacts.command()
 def gc(
-    delete: Annotated[bool, typer.Option(help="Remove them; without it they are listed.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List them and remove nothing, as without --delete.")
+    ] = False,
+    keep_generations: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Of each key let all but its N newest artifacts go; none: all stay."
+        ),
+    ] = None,
 ) -> None:
     """Find (and with --delete remove) what no current artifact leads to."""
-    from infra.garbage import find_garbage, remove_garbage
+    from infra.garbage import contents_of, find_garbage, remove_garbage
     from infra.settings import get_settings
     from infra.stages import settings_store
+    from tasks.shared.errors import InputError
 
+    if delete and dry_run:
+        raise InputError("gc takes either --delete or --dry-run, which lists and removes nothing.")
+    if keep_generations is not None and keep_generations < 1:
+        raise InputError(
+            f"--keep-generations {keep_generations} would leave a key without its artifact; "
+            "give 1 or more, or leave it out to keep all."
+        )
     store = settings_store()
-    garbage = find_garbage(store, get_settings().gc_grace_hours)
+    contents = contents_of(store)
+    garbage = find_garbage(store, get_settings().gc_grace_hours, keep_generations, contents)
     table = Table("path", "why", "MB")
     for item in garbage:
         table.add_row(item.path, item.why, f"{item.n_bytes / 1e6:,.1f}")
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    if contents.n_foreign_files:
+        console.print(f"{contents.n_foreign_files} files here are not tokgraft's and stay")
     if delete:
-        remove_garbage(store, garbage)
-        Console().print(f"removed {len(garbage)}")
+        n_removed = len(remove_garbage(store, garbage))
+        console.print(f"removed {n_removed}")
+        if n_removed < len(garbage):
+            console.print(f"left {len(garbage) - n_removed}, which a run has taken up since")
 
 
 def stage_names() -> list[str]:

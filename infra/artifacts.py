@@ -11,7 +11,6 @@ runs see. A generation is raised to run a stage again although its key stands.
 """
 
 import json
-import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from infra.artifact_cache import cached_copy
 from infra.errors import ArtifactNotFoundError
 from infra.keys import canonical_json, content_digest, file_sha256
+from infra.layout import ATTEMPT, POINTER, is_manifest
 from infra.manifests import MANIFEST, is_intact, manifest_at, not_as_written, parse_manifest
 from infra.object_store import ObjectStore, store_at
 from infra.parallel import at_once
@@ -33,8 +33,6 @@ from infra.records import read_json
 from infra.settings import get_settings
 
 Summary = dict[str, int | float | str | bool | None]
-_POINTER = re.compile(r"current-(\d+)\.json")
-_ATTEMPT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 
 
 class Artifact(BaseModel):
@@ -142,12 +140,15 @@ def find_current(store: ObjectStore, stage: str, key: str) -> tuple[Artifact | N
     next generation. A whole attempt whose run was killed before it could point to it stands too.
     """
     names = store.children(f"{stage}/{key}")
-    generations = sorted(int(match[1]) for name in names if (match := _POINTER.fullmatch(name)))
+    generations = sorted(int(match[1]) for name in names if (match := POINTER.fullmatch(name)))
     if not generations:
-        for name in filter(_ATTEMPT.fullmatch, reversed(names)):
+        for name in filter(ATTEMPT.fullmatch, reversed(names)):
             with suppress(ArtifactNotFoundError):
-                return make_current(read_artifact(store.uri(f"{stage}/{key}/{name}")), 1), 1
-        return None, 0
+                make_current(read_artifact(store.uri(f"{stage}/{key}/{name}")), 1)
+                break
+        else:
+            return None, 0
+        generations = [1]  # read below like any other: ``gc`` may have begun to remove it
     pointer = read_json(store, f"{stage}/{key}/current-{generations[-1]}.json")
     try:
         artifact = read_artifact(store.uri(f"{stage}/{key}/{pointer['attempt']}"))
@@ -241,9 +242,8 @@ def store_of(artifact: Artifact) -> ObjectStore:
 def all_attempts(store: ObjectStore, stage: str = "") -> Iterator[str]:
     """Paths of all whole attempts, or of those of one stage."""
     for file in store.files(stage):
-        parts = PurePosixPath(file.path).parts
-        if len(parts) == 4 and parts[3] == MANIFEST:
-            yield "/".join(parts[:3])
+        if is_manifest(file.path):
+            yield file.path.removesuffix(f"/{MANIFEST}")
 
 
 def _artifact(store: ObjectStore, path: str, manifest: dict[str, Any]) -> Artifact:

@@ -29,5 +29,9 @@ class LeaseHeldError(InfraError, RuntimeError):
     """Another live process works on the same key."""
 
 
+class LeaseLostError(InfraError, RuntimeError):
+    """Another process took the lease that this one held."""
+
+
 class UnserialisableError(InfraError, TypeError):
     """A value that a key would have to contain has no canonical form."""

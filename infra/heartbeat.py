@@ -20,11 +20,14 @@ def own_record() -> dict[str, Any]:
 
 def is_gone(record: dict[str, Any], stale_seconds: float) -> bool:
     """Whether its heartbeat is older than that, or its process is seen to be gone."""
-    if time.time() - record["heartbeat"] > stale_seconds:
-        return True
+    return time.time() - record["heartbeat"] > stale_seconds or is_seen_alive(record) is False
+
+
+def is_seen_alive(record: dict[str, Any]) -> bool | None:
+    """Whether its process lives; None on another host or in another container: unseen."""
     if record["host"] != socket.gethostname() or record.get("pid_space") != _pid_space():
-        return False
-    return _process_started(record["pid"]) != record["process_started"]
+        return None
+    return _process_started(record["pid"]) == record["process_started"]
 
 
 def _process_started(pid: int) -> str | None:

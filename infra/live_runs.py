@@ -7,7 +7,6 @@ gone or its heartbeat is old.
 
 import json
 import os
-import re
 import threading
 import time
 from collections.abc import Collection, Generator
@@ -16,13 +15,12 @@ from typing import Any
 
 from infra.errors import MissingFileError, StoreError
 from infra.heartbeat import is_gone, own_record
+from infra.layout import LIVE, LIVE_RECORD
 from infra.object_store import ObjectStore, store_at
 from infra.parallel import at_once
 from infra.records import read_json
 from infra.settings import get_settings
 
-FOLDER = "live"
-_RECORD = re.compile(r"[0-9a-f]{16}\.json")
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 3600.0
 """Much longer than a beat: clocks of machines differ, and servers are away for a while."""
@@ -35,7 +33,7 @@ class LiveRun:
         self.n_users = 0
         self._store = store
         self._me = own_record()
-        self._path = f"{FOLDER}/{self._me['owner']}.json"
+        self._path = f"{LIVE}/{self._me['owner']}.json"
         self._holds: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -110,7 +108,7 @@ def _is_gone(record: dict[str, Any]) -> bool:
 
 
 def _all_records(store: ObjectStore) -> dict[str, dict[str, Any]]:
-    paths = [f"{FOLDER}/{n}" for n in store.children(FOLDER) if _RECORD.fullmatch(n)]
+    paths = [f"{LIVE}/{n}" for n in store.children(LIVE) if LIVE_RECORD.fullmatch(n)]
     found = zip(paths, at_once(lambda path: _read(store, path), paths), strict=True)
     return {path: record for path, record in found if record is not None}
 

@@ -6,6 +6,7 @@ file for node_exporter's textfile collector, anew after every stage, and to a Pu
 
 import logging
 import time
+from http.client import HTTPException
 from typing import Literal
 
 from infra.artifact_cache import counts
@@ -77,7 +78,7 @@ class FlowMetrics:
             if settings.pushgateway is not None:
                 job = f"tokgraft_{self._flow}"
                 push_to_gateway(settings.pushgateway, job, self._registry, timeout=_PUSH_SECONDS)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             _LOG.warning(
                 "metrics cannot be written (%s); check TOKGRAFT_METRICS_FOLDER and "
                 "TOKGRAFT_PUSHGATEWAY", error,

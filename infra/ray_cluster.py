@@ -1,6 +1,6 @@
 """Ray: workers for training, and tasks over shards on a cluster.
 
-Only this file and its neighbours ``ray_connection`` and ``ray_nodes`` know Ray.
+Only this file and its neighbours ``ray_board``, ``ray_connection`` and ``ray_nodes`` know Ray.
 
 Without ``TOKGRAFT_RAY_ADDRESS`` a Ray of this machine is started for the call and ended with it.
 Ray's own storage holds nothing of value: its folder is temporary and goes with the run.
@@ -9,7 +9,6 @@ Ray's own storage holds nothing of value: its folder is temporary and goes with 
 import logging
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ from typing import Any, NoReturn
 from infra.devices import workers_on_gpu
 from infra.errors import InfraError
 from infra.process_memory import keep_freed_memory
+from infra.ray_board import Report, Reports, board_beside_driver, from_board, polling
 from infra.ray_connection import connected
 from infra.ray_nodes import check_store, nodes_see, working_folders
 from infra.settings import Settings
 
-Report = dict[str, Any]
 _Apply = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 
-_POLL_SECONDS = 0.5
 _LOG = logging.getLogger(__name__)
 _WITHOUT_OUR_FILES = set[str | None]()
 """Addresses of clusters that were asked."""
@@ -56,6 +54,7 @@ def run_training(
     name: str,
     on_report: Callable[[Report], None],
     final_errors: tuple[type[Exception], ...] = (),
+    why_stop: Callable[[], Exception | None] = lambda: None,
 ) -> None:
     """Run a function on all training workers at once, until it returns on every one.
 
@@ -70,13 +69,14 @@ def run_training(
         on_report: hears rank 0's reports, in a thread of this process.
         final_errors: errors that trying again would only repeat, on all workers alike; they pass
             through unchanged.
+        why_stop: asked again and again; an error ends the run when rank 0 next reports, and is
+            raised.
 
     Raises:
         WorkerFailedError: workers failed more often than settings allow.
         StoreNotSharedError: the store is a folder that a node of the cluster does not see.
     """
     with connected(settings), tempfile.TemporaryDirectory(prefix="tokgraft-ray-") as scratch:
-        import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
         from ray.train.v2.api.config import LoggingConfig
@@ -84,7 +84,7 @@ def run_training(
 
         check_store(settings)
         on_gpu = _on_gpu(settings)
-        board: Any = ray.remote(num_cpus=0)(_Board).remote()  # pyright: ignore[reportFunctionMemberAccess]
+        board = board_beside_driver()
         trainer = TorchTrainer(
             _on_worker,
             train_loop_config={
@@ -108,12 +108,14 @@ def run_training(
                 logging_config=LoggingConfig(log_level="ERROR"),
             ),
         )
-        with _polling(board, on_report):
+        with polling(board, on_report, why_stop):
             try:
                 trainer.fit()
             except TrainingFailedError as error:
+                if (reason := why_stop()) is not None:
+                    raise reason from None
                 _raise_cause(error)
-            failure: Exception | None = _fetch(board.failure.remote())
+            failure: Exception | None = from_board(board.failure.remote())
             if failure is not None:
                 raise failure
 
@@ -140,7 +142,18 @@ def _apply(fn: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
     import ray
 
     remote = ray.remote(fn)
-    yield from map(ray.get, [remote.remote(shard) for shard in shards])
+    yield from map(_result, [remote.remote(shard) for shard in shards])
+
+
+def _result(reference: Any) -> Any:
+    import ray
+    from ray.exceptions import RayTaskError
+
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        # Its text is a whole traceback from the node, which stays to be seen as the cause.
+        raise _innermost(error) from error
 
 
 def _on_worker(job: Mapping[str, Any]) -> None:
@@ -149,74 +162,22 @@ def _on_worker(job: Mapping[str, Any]) -> None:
     import ray.train
     import torch
 
+    board = job["board"]
+    if from_board(board.failure.remote()) is not None:
+        return  # the run is over: Ray starts workers again after one was told so
     keep_freed_memory()
     context = ray.train.get_context()
     world_size = context.get_world_size()
     n_local = context.get_local_world_size()
     torch.set_num_threads(job["n_threads"] or max(1, (os.cpu_count() or 1) // n_local))
     device = f"cuda:{torch.cuda.current_device()}" if job["device"] == "cuda" else "cpu"
-
-    def report(record: Report) -> None:
-        job["board"].post.remote(record)
-
-    place = WorkerPlace(context.get_world_rank(), world_size, device, report)
+    place = WorkerPlace(context.get_world_rank(), world_size, device, Reports(board))
     try:
         job["worker"](job["payload"], place)
     except job["final_errors"] as error:
         # Returning tells Ray not to start the workers again.
-        ray.get(job["board"].fail.remote(error))
-
-
-class _Board:
-    """Actor between workers and driver: the newest report, and an error that ends the run."""
-
-    def __init__(self) -> None:
-        self._newest: Report | None = None
-        self._failure: Exception | None = None
-
-    def post(self, record: Report) -> None:
-        self._newest = record
-
-    def take(self) -> Report | None:
-        newest, self._newest = self._newest, None
-        return newest
-
-    def fail(self, error: Exception) -> None:
-        self._failure = self._failure or error
-
-    def failure(self) -> Exception | None:
-        return self._failure
-
-
-def _fetch(reference: Any) -> Any:
-    """What a reference stands for; Ray's own stubs get the type wrong for actors' methods."""
-    import ray
-
-    return ray.get(reference)
-
-
-@contextmanager
-def _polling(board: Any, on_report: Callable[[Report], None]) -> Generator[None]:
-    """Fetch reports while the block runs, and once more at its end."""
-    stop = threading.Event()
-
-    def fetch() -> None:
-        record: Report | None = _fetch(board.take.remote())
-        if record is not None:
-            on_report(record)
-
-    def poll() -> None:
-        while not stop.wait(_POLL_SECONDS):
-            fetch()
-
-    thread = threading.Thread(target=poll, daemon=True, name="training-reports")
-    thread.start()
-    try:
-        yield
-        fetch()
-    finally:
-        stop.set()
-        thread.join()
+        if not from_board(board.fail.remote(error)):
+            raise
 
 
 def _raise_cause(error: Exception) -> NoReturn:

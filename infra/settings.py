@@ -4,9 +4,11 @@ Every field is read from an environment variable ``TOKGRAFT_<NAME>``.
 """
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, field_validator
@@ -77,10 +79,29 @@ class Settings(BaseSettings):
             raise ValueError(f"the address carries a user, a password or a signature; {REMEDY}")
         return address
 
+    @field_validator("pushgateway")
+    @classmethod
+    def _is_host_and_port(cls, address: str | None) -> str | None:
+        if address is not None and not _leads_to_a_server(address):
+            raise ValueError(
+                f"{address!r} is no address of a server; give host:port, as localhost:9091, or "
+                "http(s)://host:port"
+            )
+        return address
+
     @property
     def store_root(self) -> str:
         """The store's root, by default below the user's data folder."""
         return self.store or str(self.data_folder / "store")
+
+
+def _leads_to_a_server(address: str) -> bool:
+    url = address if re.match("https?://", address) else f"http://{address}"
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\0]|://.*://", url)
+    except ValueError:  # a port that is no number, or too large a one
+        return False
 
 
 class UnknownSettingError(InfraError, ValueError):

@@ -6,11 +6,11 @@ thorough way also reads every file and compares its sha256.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from infra.artifacts import read_artifact, verify_artifact
 from infra.errors import CorruptFileError, StoreError
+from infra.layout import is_manifest, is_pointer
 from infra.manifests import MANIFEST, parse_manifest
 from infra.object_store import ObjectStore
 from infra.records import parse_record
@@ -36,8 +36,8 @@ def verify_store(store: ObjectStore, *, fast: bool) -> Verified:
         StoreError: the store cannot be read.
     """
     n_bytes_of = {file.path: file.n_bytes for file in store.files()}
-    pointers = [path for path in n_bytes_of if _is_pointer(path)]
-    manifests = [path for path in n_bytes_of if _is_manifest(path)]
+    pointers = [path for path in n_bytes_of if is_pointer(path)]
+    manifests = [path for path in n_bytes_of if is_manifest(path)]
     problems: list[str] = []
     for path, text in zip(pointers, store.read_all(pointers), strict=True):
         problems += _wrong_with_pointer(store, path, text, n_bytes_of)
@@ -53,16 +53,6 @@ def verify_store(store: ObjectStore, *, fast: bool) -> Verified:
         except (CorruptFileError, StoreError) as error:
             problems.append(str(error))
     return Verified(len(manifests), n_files, tuple(dict.fromkeys(problems)))
-
-
-def _is_manifest(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return len(parts) == 4 and parts[3] == MANIFEST
-
-
-def _is_pointer(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return len(parts) == 3 and parts[2].startswith("current-")
 
 
 def _wrong_with_pointer(

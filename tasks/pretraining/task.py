@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
-from infra.checkpoints import Checkpoint, Checkpoints
-from infra.lease import lease
+from infra.checkpoint_reading import Checkpoint, CheckpointReader
+from infra.checkpoints import Checkpoints
+from infra.lease import LONG_ENOUGH_SECONDS, lease
 from infra.settings import get_settings
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.shared.errors import InputError
@@ -114,18 +115,26 @@ def continue_pretraining(
     settings = get_settings()
     n_steps = check_job(job, settings.world_size)
     checkpoints = Checkpoints(attempt.store, attempt.checkpoints_path)
-    with lease(attempt.store, f"{attempt.checkpoints_path}/lease.json"):
-        if (newest := checkpoints.newest()) is None or newest.step < n_steps:
+    lease_path = f"{attempt.checkpoints_path}/lease.json"
+
+    def tell(text: str) -> None:
+        attempt.progress(0, n_steps, text)
+
+    with lease(attempt.store, lease_path, LONG_ENOUGH_SECONDS, tell) as held:
+        results = _results(attempt.folder, checkpoints, n_steps, config.global_batch_tokens)
+        if results is None:
+            newest = checkpoints.newest()
             attempt.progress(newest.step if newest else 0, n_steps, "starting the workers")
             show = _Progress(attempt, config.global_batch_tokens)
             payload = job.model_dump(mode="json")
-            run_training(run, payload, settings, attempt.name, show, final_errors=(InputError,))
-            newest = checkpoints.newest()
-        if newest is None or newest.step < n_steps:
+            run_training(
+                run, payload, settings, attempt.name, show,
+                final_errors=(InputError,), why_stop=held.lost,
+            )  # fmt: skip
+            results = _results(attempt.folder, checkpoints, n_steps, config.global_batch_tokens)
+        if results is None:
             raise RuntimeError(f"training ended without a checkpoint of step {n_steps}")
-        return _write_results(attempt.folder, newest, config.global_batch_tokens) | {
-            "compute_dtype": newest.record["compute_dtype"]
-        }
+        return results
 
 
 class _Progress:
@@ -150,18 +159,31 @@ class _Progress:
         )
 
 
-def _write_results(folder: Path, final: Checkpoint, tokens_a_step: int) -> Summary:
+def _results(
+    folder: Path, checkpoints: Checkpoints, n_steps: int, tokens_a_step: int
+) -> Summary | None:
+    """Write what the last step left; None where it is still to be reached, or was damaged."""
+    if (newest := checkpoints.newest()) is None or newest.step < n_steps:
+        return None
+    with checkpoints.open_newest() as opened:
+        if opened is None or opened[0].step < n_steps:
+            return None
+        return _write_results(folder, *opened, tokens_a_step)
+
+
+def _write_results(
+    folder: Path, final: Checkpoint, reader: CheckpointReader, tokens_a_step: int
+) -> Summary:
     import pyarrow as pa
 
     from infra.parquet import write_table
     from infra.weights import save_tensors
     from tasks.pretraining.training_state import HISTORY, PARAMETER, History
 
-    with final.open() as reader:
-        history = History.from_tensors({n: reader.read(n) for n in final.names(HISTORY)})
-        for number, names in enumerate(_shards(final), start=1):
-            tensors = {name.removeprefix(PARAMETER): reader.read(name) for name in names}
-            save_tensors(folder / f"weights-{number:05d}.safetensors", tensors)
+    history = History.from_tensors({n: reader.read(n) for n in final.names(HISTORY)})
+    for number, names in enumerate(_shards(final), start=1):
+        tensors = {name.removeprefix(PARAMETER): reader.read(name) for name in names}
+        save_tensors(folder / f"weights-{number:05d}.safetensors", tensors)
     columns = history.columns()
     measured = {name: columns.pop(name) for name in ("seconds", "peak_rss_bytes")}
     write_table(folder / "metrics.parquet", pa.table(_metrics_columns(columns)))
@@ -170,7 +192,7 @@ def _write_results(folder: Path, final: Checkpoint, tokens_a_step: int) -> Summa
         folder / "timings.parquet",
         pa.table({"step": columns["step"], "tokens_per_second": speeds, **measured}),
     )
-    return _summary(history, tokens_a_step)
+    return _summary(history, tokens_a_step) | {"compute_dtype": final.record["compute_dtype"]}
 
 
 def _metrics_columns(columns: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig, PreTrainedModel
 
 from infra.artifacts import Artifact, open_artifact
-from infra.checkpoints import Checkpoint, Checkpoints
+from infra.checkpoint_reading import Checkpoint, CheckpointMismatchError, CheckpointReader
+from infra.checkpoints import Checkpoints
 from infra.devices import multiplies
 from infra.object_store import store_at
 from infra.parquet import read_table
@@ -84,13 +85,8 @@ def train(job: TrainingJob, place: WorkerPlace) -> None:
     corpus = _packed_corpus(job)
     plans = plan_phases(job.config, corpus)
     checkpoints = Checkpoints(store_at(job.store_root), job.checkpoints_path)
-    while True:
-        newest = checkpoints.newest()
-        done = newest.step if newest else 0
-        left = [plan for plan in plans if plan.end_step > done]
-        if not left:
-            return
-        _train_phase(job, place, corpus, plans, left[0], checkpoints, newest)
+    while (newest := checkpoints.newest()) is None or newest.step < plans[-1].end_step:
+        _train_phase(job, place, corpus, plans, checkpoints)
 
 
 def _pulled_ids(job: TrainingJob) -> torch.Tensor | None:
@@ -128,12 +124,17 @@ def _train_phase(
     place: WorkerPlace,
     corpus: PackedCorpus,
     plans: tuple[PhasePlan, ...],
-    plan: PhasePlan,
     checkpoints: Checkpoints,
-    start: Checkpoint | None,
 ) -> None:
-    run = _Run(job, place, plans, plan, checkpoints)
-    first_step = run.restore(start)
+    """Train to the end of the phase that the newest checkpoint is in."""
+    with checkpoints.open_newest() as start:
+        done = start[0].step if start else 0
+        _check_agreement(done, place)
+        plan = next((plan for plan in plans if plan.end_step > done), None)
+        if plan is None:
+            return
+        run = _Run(job, place, plans, plan, checkpoints)
+        first_step = run.restore(start)
     settings = get_settings()
     micro_samples = max(1, settings.micro_batch_tokens // job.config.sequence_length)
     train_phase(
@@ -143,6 +144,20 @@ def _train_phase(
         first_step=first_step, prior=run.prior,
     )  # fmt: skip
     run.save(plan.end_step, finished=True)
+
+
+def _check_agreement(done: int, place: WorkerPlace) -> None:
+    """See that all workers go on from one step: one may have read a damaged file, others not."""
+    if place.world_size == 1:
+        return
+    least, most = (torch.tensor(done, device=place.device) for _ in range(2))
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    if least != most:
+        raise CheckpointMismatchError(
+            f"worker {place.rank} goes on from step {done} and others from steps {least.item()} to "
+            f"{most.item()}: a file was damaged on its way; start the same command again."
+        )
 
 
 def _compute_dtype(config: PretrainingConfig, place: WorkerPlace) -> torch.dtype:
@@ -172,7 +187,7 @@ class _Run:
         self.device = torch.device(place.device)
         self.compute_dtype = _compute_dtype(job.config, place)
 
-    def restore(self, start: Checkpoint | None) -> int:
+    def restore(self, opened: tuple[Checkpoint, CheckpointReader] | None) -> int:
         """Build model and optimizer as the checkpoint left them; returns the steps done."""
         job, place, plan = self._job, self._place, self._plan
         model = load_causal_lm(open_artifact(job.model), torch.float32)
@@ -181,32 +196,31 @@ class _Run:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in names)
         loss = CausalLoss(model)
-        if start is None:
+        if opened is None:
             check_loss(loss)
         ids = _pulled_ids(job)
         starts = {} if ids is None else self._starts(model, ids)
         model.to(self.device).train()  # pyright: ignore[reportArgumentType]
         random: dict[str, torch.Tensor] = {}
-        step = start.step if start else 0
-        if start is None:
+        step = 0
+        if opened is None:
             self.module = distribute(loss, get_settings().sharding, place.world_size, self.device)
             self.optimizer = self._optimizer(loss, roles)
         else:
-            with start.open() as reader:
-                parameters = dict(model.named_parameters())
-                for stored in start.names(PARAMETER):
-                    reader.read_into(stored, parameters[stored.removeprefix(PARAMETER)])
-                self.module = distribute(
-                    loss, get_settings().sharding, place.world_size, self.device
-                )
-                self.optimizer = self._optimizer(loss, roles)
-                if step > plan.first_step:
-                    prepare_moments(self.optimizer, step - plan.first_step)
-                    for name, tensor in moments(self.optimizer, self._parameters(loss)).items():
-                        reader.read_into(name, tensor)
-                random = {n: reader.read(n) for n in start.names(f"random/{place.rank}/")}
-                history = {n: reader.read(n) for n in start.names(HISTORY)}
-                self._history = History.from_tensors(history)
+            start, reader = opened
+            step = start.step
+            parameters = dict(model.named_parameters())
+            for stored in start.names(PARAMETER):
+                reader.read_into(stored, parameters[stored.removeprefix(PARAMETER)])
+            self.module = distribute(loss, get_settings().sharding, place.world_size, self.device)
+            self.optimizer = self._optimizer(loss, roles)
+            if step > plan.first_step:
+                prepare_moments(self.optimizer, step - plan.first_step)
+                for name, tensor in moments(self.optimizer, self._parameters(loss)).items():
+                    reader.read_into(name, tensor)
+            random = {n: reader.read(n) for n in start.names(f"random/{place.rank}/")}
+            history = {n: reader.read(n) for n in start.names(HISTORY)}
+            self._history = History.from_tensors(history)
         self.prior = None if ids is None else self._prior(loss, ids, starts)
         restore_random_state(random, place.rank, self.device, job.config.seed)
         self._loss = loss

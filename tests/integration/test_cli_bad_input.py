@@ -72,6 +72,12 @@ def test_a_mistyped_setting_is_named_with_those_there_are(run_file):
     assert "TOKGRAFT_STORE" in text
 
 
+def test_a_pushgateway_without_a_port_number(run_file):
+    text = complaint(tokgraft("run", run_file(), TOKGRAFT_PUSHGATEWAY="localhost:abc"))
+    assert "pushgateway: Value error, 'localhost:abc' is no address of a server" in text
+    assert "give host:port, as localhost:9091" in text
+
+
 def test_a_store_that_cannot_be_written(run_file, tmp_path):
     (tmp_path / "file").write_text("")
     text = complaint(tokgraft("run", run_file(), TOKGRAFT_STORE=str(tmp_path / "file" / "store")))
@@ -213,3 +219,10 @@ def test_bad_sources_end_a_run_with_one_line(
         environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
         environment["AWS_ACCESS_KEY_ID"] = environment["AWS_SECRET_ACCESS_KEY"] = "x"
     assert said in complaint(tokgraft("run", run_file(**changed), **environment))
+
+
+def test_gc_is_told_one_thing_and_leaves_every_key_an_artifact():
+    both = complaint(tokgraft("artifacts", "gc", "--delete", "--dry-run"))
+    assert "gc takes either --delete or --dry-run, which lists and removes nothing." in both
+    none = complaint(tokgraft("artifacts", "gc", "--keep-generations", "0"))
+    assert "--keep-generations 0 would leave a key without its artifact; give 1 or more" in none

@@ -105,6 +105,23 @@ def test_killed_on_s3_another_machine_goes_on_from_its_checkpoint(
     assert steps == sorted(set(steps))
 
 
+def test_a_trainer_whose_lease_another_took_stops(tiny_model_folder, tmp_path):
+    store = tmp_path / "store"
+    budget = {"unit": "bytes", "amount": 50_000_000}  # an hour
+    phases = [{"trainable": "all", "budget": budget}]
+    process = start(tiny_model_folder, store, {**CONFIG, "phases": phases, "max_epochs": 2000})
+    wait_for_step(store, 10, process)
+    (lease,) = store.glob("pretraining/*/checkpoints/1/lease.json")
+    taken = {**json.loads(lease.read_text()), "owner": "o", "pid": 7, "host": "elsewhere"}
+    lease.write_text(json.dumps({**taken, "heartbeat": time.time()}))
+    _, err = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert "LeaseLostError: " in err
+    assert "lease.json was taken by process 7 on elsewhere while this one gave no sign" in err
+    assert json.loads(lease.read_text())["owner"] == "o"
+    assert not list(store.glob("pretraining/*/current-*.json"))
+
+
 def test_two_workers_read_the_same_samples(tiny_model_folder, tmp_path, whole_run, monkeypatch):
     store = tmp_path / "store"
     two = finish(start(tiny_model_folder, store, CONFIG, WORLD_SIZE="2"))

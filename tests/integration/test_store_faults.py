@@ -19,6 +19,7 @@ from infra.errors import StoreError
 from infra.garbage import find_garbage, remove_garbage
 from infra.lease import lease
 from infra.parquet import write_table
+from infra.s3_client import s3_client
 from infra.source_files import list_files
 from infra.stages import StageCall, run_call, settings_store
 from infra.verification import verify_store
@@ -242,11 +243,15 @@ def test_parts_of_an_upload_that_failed_are_taken_back_and_of_a_killed_one_colle
     killed.wait()
     proxy.faults = []
     (upload,) = store.unfinished_uploads()
-    assert upload.path == "numbers/k/20200101T000000-00000000/weights.bin"
+    assert upload.path == f"numbers/{'0' * 64}/20200101T000000-00000000/weights.bin"
+    foreign = "photos/2019/summer/beach/a.tar"
+    s3_client().create_multipart_upload(Bucket=BUCKET, Key=f"run/{foreign}")
     garbage = find_garbage(store, grace_hours=0)  # moto says of each that it began in 2010
     assert [g.why for g in garbage] == ["upload never finished"]
-    remove_garbage(store, garbage)
-    assert store.unfinished_uploads() == []
+    assert remove_garbage(store, garbage) == garbage
+    (left,) = store.unfinished_uploads()
+    assert left.path == foreign
+    store.abort_upload(left)
 
 
 UPLOAD = f"""
@@ -256,7 +261,7 @@ from infra.stages import settings_store
 with tempfile.TemporaryDirectory() as folder:
     file = Path(folder) / "weights.bin"
     file.write_bytes(bytes({3 * PART_BYTES}))
-    settings_store().upload(file, "numbers/k/20200101T000000-00000000/weights.bin")
+    settings_store().upload(file, "numbers/{"0" * 64}/20200101T000000-00000000/weights.bin")
 """
 
 

@@ -124,7 +124,8 @@ def test_create_is_exclusive_and_a_lease_is_held_by_one(bucket: str):
 def test_a_killed_upload_is_found_and_taken_back(bucket: str):
     store = settings_store()
     client = boto3.client("s3")
-    key = f"{store.root.removeprefix(f's3://{BUCKET}/')}/numbers/k/20200101T000000-00000000/a.bin"
+    prefix = store.root.removeprefix(f"s3://{BUCKET}/")
+    key = f"{prefix}/numbers/{'0' * 64}/20200101T000000-00000000/a.bin"
     client.create_multipart_upload(Bucket=BUCKET, Key=key)
     client.close()
     assert find_garbage(store, grace_hours=1) == []

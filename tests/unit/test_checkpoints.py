@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.checkpoints import CheckpointMismatchError, Checkpoints
+from infra.checkpoint_reading import CheckpointMismatchError
+from infra.checkpoints import Checkpoints
 from infra.errors import CorruptFileError
 from infra.object_store import ObjectStore
 
@@ -82,17 +83,66 @@ def test_no_checkpoint_at_all(store: ObjectStore):
     assert Checkpoints(store, "run").newest() is None
 
 
-def test_a_flipped_byte_is_named(store: ObjectStore):
-    write(store, 1)
-    path = store.local_path("run/step-00000001/rank-00000.safetensors")
+def flip_last_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    checkpoint = Checkpoints(store, "run").newest()
-    assert checkpoint is not None
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def test_a_flipped_byte_is_named(store: ObjectStore):
+    write(store, 1)
+    flip_last_byte(store.local_path("run/step-00000001/rank-00000.safetensors"))
+    checkpoints = Checkpoints(store, "run")
     damaged = pytest.raises(CorruptFileError, match=r"step-00000001/rank-00000.safetensors")
-    with damaged, checkpoint.open():
-        pass
+    for _ in range(2):  # no older one stands: it is not thrown away by itself
+        with damaged, checkpoints.open_newest():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (flip_last_byte, "rank-00001.safetensors"),
+        (remove, "rank-00001.safetensors"),
+        (flip_last_byte, "manifest.json"),
+    ],
+)
+def test_a_damaged_step_gives_way_to_the_one_before_it(
+    store: ObjectStore, damage, file: str, caplog: pytest.LogCaptureFixture
+):
+    for step in (10, 20, 30):
+        write(store, step, world_size=2, keep=3)
+    for step in (20, 30):
+        damage(store.local_path(f"run/step-{step:08d}/{file}"))
+    with Checkpoints(store, "run").open_newest() as opened:
+        assert opened is not None
+        checkpoint, reader = opened
+        assert checkpoint.step == 10
+        assert torch.equal(reader.read("a"), tensors()["a"])
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith(
+        "the checkpoint of step 30 is damaged (1 so far); going on from step 20"
+    )
+    assert second.startswith(
+        "the checkpoint of step 20 is damaged (2 so far); going on from step 10"
+    )
+    newest = Checkpoints(store, "run").newest()
+    assert newest is not None
+    assert newest.step == 10  # all workers agree
+
+
+def test_a_file_that_another_run_wrote_over_is_noticed(store: ObjectStore):
+    write(store, 1)
+    write(store, 2)
+    other = {name: tensor + 1 for name, tensor in tensors().items()}
+    Checkpoints(store, "run").write_part(2, other, {}, 0, 1)
+    with Checkpoints(store, "run").open_newest() as opened:
+        assert opened is not None
+        assert opened[0].step == 1
 
 
 def test_another_model_is_refused(store: ObjectStore):

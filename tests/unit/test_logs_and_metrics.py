@@ -4,12 +4,14 @@ import http.server
 import io
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
 from infra.logs import JsonLines, log_place, set_up_logs
 from infra.observation import FlowRun, watched_stage
@@ -159,3 +161,47 @@ def test_a_pushgateway_gets_the_same(monkeypatch: pytest.MonkeyPatch):
     ((path, body),) = received
     assert path == "/metrics/job/tokgraft_compare"
     assert samples(body)["tokgraft_stage_calls", "compare", "corpus", "cached"] == 1
+
+
+GATEWAYS = ["localhost:9091", "http://push.example:9091/base", "https://push.example", "[::1]:9091"]
+
+
+@pytest.mark.parametrize("address", GATEWAYS)
+def test_an_address_of_a_pushgateway_is_taken(monkeypatch: pytest.MonkeyPatch, address: str):
+    monkeypatch.setenv("TOKGRAFT_PUSHGATEWAY", address)
+    get_settings.cache_clear()
+    assert get_settings().pushgateway == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["localhost:abc", "localhost:99999", ":9091", "", "ftp://push:9091", "http://", "a b:1", "h:0"],
+)
+def test_an_address_that_leads_nowhere_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, address: str
+):
+    monkeypatch.setenv("TOKGRAFT_PUSHGATEWAY", address)
+    get_settings.cache_clear()
+    with pytest.raises(ValidationError, match="is no address of a server; give host:port"):
+        get_settings()
+
+
+def test_a_gateway_that_speaks_no_http_hides_no_error_of_the_stage(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"220 mail.example ESMTP\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        monkeypatch.setenv("TOKGRAFT_PUSHGATEWAY", f"127.0.0.1:{server.getsockname()[1]}")
+        get_settings.cache_clear()
+        failing = watched_stage(FlowRun("adapt", "7"), "corpus", "abc", cached=False)
+        with pytest.raises(KeyError, match="the stage's own"), failing:
+            raise KeyError("the stage's own")
+        thread.join()
+    assert "check TOKGRAFT_METRICS_FOLDER and TOKGRAFT_PUSHGATEWAY" in caplog.text

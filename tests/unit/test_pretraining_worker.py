@@ -1,7 +1,9 @@
 """Worker and doors without a cluster: same bits after a stop, errors before the start."""
 
+import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from safetensors.torch import load_file
 from infra.artifacts import Artifact, open_artifact
 from infra.checkpoints import Checkpoints
 from infra.errors import LeaseHeldError
-from infra.lease import lease
+from infra.lease import STALE_SECONDS, lease
 from infra.parquet import read_table, write_table
 from infra.ray_cluster import WorkerPlace
 from infra.stages import StageCall, run_call, settings_store
@@ -259,6 +261,34 @@ def test_a_second_trainer_of_the_same_run_is_refused(model, tokens):
     held = lease(settings_store(), f"{job.checkpoints_path}/lease.json")
     with held, pytest.raises(LeaseHeldError, match="is held by process"):
         continue_pretraining(config, model, tokens)
+
+
+def test_a_trainer_whose_container_was_restarted_waits_for_its_own_lease(model, tokens):
+    config = config_of()
+    job = job_of(config, model, tokens)
+    train_here(job)
+    before = {"owner": "o", "host": "elsewhere", "pid": 1, "process_started": "1"}
+    record = {**before, "heartbeat": time.time() - STALE_SECONDS + 2}
+    settings_store().write(f"{job.checkpoints_path}/lease.json", json.dumps(record).encode())
+    assert continue_pretraining(config, model, tokens).summary["steps"] == 10
+
+
+def test_a_damaged_checkpoint_costs_its_steps_and_no_bit(model, tokens):
+    whole = job_of(config_of(), model, tokens)
+    other = whole.model_copy(update={"checkpoints_path": "pretraining/other/checkpoints/1"})
+    train_here(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train_here(other, stop_after=9)
+    store = settings_store()
+    left = Checkpoints(store, other.checkpoints_path)
+    assert left.steps() == [6, 8]
+    file = f"{other.checkpoints_path}/step-00000008/rank-00000.safetensors"
+    store.write(file, store.read(file)[:-1] + b"?")
+    train_here(other)
+    assert left.steps() == [10]
+    expected, found = state_of(whole), state_of(other)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True)
 
 
 def test_deterministic_mode_has_what_cublas_asks_for(monkeypatch: pytest.MonkeyPatch):

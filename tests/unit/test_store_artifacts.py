@@ -197,14 +197,14 @@ def test_gc_keeps_what_pointers_and_kept_inputs_reach():
     store.delete(f"first/{key_of(old_input)}/current-1.json")
     lost = run_call(call(config=5), 1, write("l"), silent)
     store.delete(f"numbers/{key_of(lost)}/current-1.json")
-    (store.local_path(f"numbers/{key_of(user)}/20200101-dead")).mkdir()
-    (store.local_path(f"numbers/{key_of(user)}/20200101-dead/x")).write_text("half")
+    (store.local_path(f"numbers/{key_of(user)}/20200101T000000-00000000")).mkdir()
+    (store.local_path(f"numbers/{key_of(user)}/20200101T000000-00000000/x")).write_text("half")
 
     assert find_garbage(store, grace_hours=1) == []
     garbage = find_garbage(store, grace_hours=0)
     assert {(g.path, g.why) for g in garbage} == {
         (store.relative(lost.uri), "superseded"),
-        (f"numbers/{key_of(user)}/20200101-dead", "never finished"),
+        (f"numbers/{key_of(user)}/20200101T000000-00000000", "never finished"),
     }
     remove_garbage(store, garbage)
     assert (open_artifact(old_input) / "part" / "a.txt").read_text() == "i"
