@@ -9,7 +9,8 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
 from flows.deployed import DEPLOYMENT, FLOWS
-from flows.prefect_api import api_at, ask
+from flows.prefect_access import require_access
+from flows.prefect_api import api_at
 from flows.schedules import Schedule, read_schedules, set_from_file
 from infra.settings import get_settings
 
@@ -48,8 +49,7 @@ def serve_flows(api_url: str) -> None:
         PrefectApiError: no server answers, or it refuses.
     """
     schedules = read_schedules(get_settings().configs)
-    with api_at(api_url) as api:
-        ask(api, "GET", "/health")
+    require_access()
     # Made outside of the event loop: inside, Prefect's functions return coroutines.
     asyncio.run(_serve(api_url, deployments(), schedules))
 

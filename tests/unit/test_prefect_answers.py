@@ -1,38 +1,20 @@
 """What is no Prefect server may answer where one is looked for: it is told, and asked again."""
 
 import asyncio
-import http.server
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from one_answer import answering
 
+from flows.prefect_api import PrefectApiError, api_at, ask
 from flows.prefect_runs import PrefectRuns
 from infra.webhook.runs import ServerAwayError
 
 
 @pytest.fixture
 def proxy() -> Iterator[str]:
-    """Address of a server that answers everything with 200 and a page, as a sign-in proxy does."""
-
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            page = b"<html>Please sign in.</html>"
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-
-        do_POST = do_DELETE = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/api"
-    server.shutdown()
-    server.server_close()
+    with answering(200, b"<html>Please sign in.</html>") as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -53,3 +35,23 @@ def test_a_page_in_place_of_an_answer_is_a_server_that_is_away(
 
     with pytest.raises(ServerAwayError, match="what answers is no Prefect server"):
         asyncio.run(asked())
+
+
+def test_a_page_in_place_of_an_answer_is_told_to_who_asks(proxy: str):
+    said = "is no Prefect server, but says '<html>Please sign in.</html>'; correct PREFECT_API_URL"
+    with api_at(proxy) as api, pytest.raises(PrefectApiError, match=said):
+        ask(api, "GET", "/deployments/name/adapt/tokgraft")
+
+
+def test_who_is_refused_hears_what_to_set():
+    with (
+        answering(401, b"{}") as url,
+        api_at(url) as api,
+        pytest.raises(PrefectApiError, match=r"refuses access .status 401.; set PREFECT_API_AUTH"),
+    ):
+        ask(api, "GET", "/deployments/name/adapt/tokgraft")
+
+
+def test_an_address_that_is_none_is_told():
+    with pytest.raises(PrefectApiError, match="which is no address"):
+        api_at("http://[::1/api")
