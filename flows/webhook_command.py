@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 from rich.console import Console
 
+from flows.prefect_process import url_of
 from flows.run_config import load_config
 from flows.up_state import bound
 from flows.webhook_check import check_parameters
@@ -48,15 +49,15 @@ def serve(console: Console, allow_list_file: Path, host: str, port: int) -> None
     require_server()
     outbox_path = get_settings().data_folder / "webhook" / "outbox.sqlite3"
     Outbox(outbox_path).close()  # what is wrong with it is told in one line here, and not later
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    listening = bound(host, port, address)
+    listening = bound(host, port, url_of(host, port))
+    url = allow_list.public_url or f"http://{host}:{port}"
     receiver = Receiver(
         allow_list=allow_list,
         keys=keys,
         outbox_path=outbox_path,
         open_runs=prefect_runs,
         check=check_parameters,
-        base_url=(url := allow_list.public_url or address),
+        base_url=url,
     )
     console.print(f"webhook  {url}/deliveries", soft_wrap=True, highlight=False)
     console.print(f"         {url}/docs", soft_wrap=True, highlight=False)
