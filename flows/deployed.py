@@ -33,6 +33,7 @@ from infra.process_tree import die_with_parent
 from infra.settings import get_settings
 from infra.stages import settings_store
 from tasks.embedding.config import Initialiser
+from tasks.shared.run_options import RunOptions, run_options
 from tasks.tokenizer.config import TokenizerConfig
 
 DEPLOYMENT = "tokgraft"
@@ -88,10 +89,10 @@ def adapt(
         tokenizer: Another method takes its own defaults.
         vocabulary_size: Tokens of the new vocabulary; under extend, how many are added.
         initialiser: How rows of new tokens begin; another method takes its own defaults.
-        refresh: Look at every source again, packages too; schedules do.
+        refresh: Look at every source again, packages and the Hub too; schedules do.
         run: In place of config: a whole run as JSON, with the fields of a run file.
     """
-    with _prepared():
+    with _prepared(refresh=refresh):
         asked = asked_adapt(
             config=config,
             target_bytes=target_bytes,
@@ -119,10 +120,10 @@ def compare(
     Args:
         config: A file in the folder of run files.
         target_bytes: Bytes of text to keep for training; none: as configured.
-        refresh: Look at every source again, packages too; schedules do.
+        refresh: Look at every source again, packages and the Hub too; schedules do.
         run: In place of config: a whole comparison as JSON, with the fields of its file.
     """
-    with _prepared():
+    with _prepared(refresh=refresh):
         asked = asked_compare(config=config, target_bytes=target_bytes, refresh=refresh, run=run)
         comparison.compare.fn(asked)
 
@@ -142,10 +143,10 @@ def evaluate(
     Args:
         config: A file in the folder of run files.
         model: Folder of the model, as --export writes it; empty: the model the run begins from.
-        refresh: Look at every source again, packages too; schedules do.
+        refresh: Look at every source again, packages and the Hub too; schedules do.
         run: In place of config: a whole run as JSON, with the fields of a run file.
     """
-    with _prepared():
+    with _prepared(refresh=refresh):
         asked = asked_evaluate(config=config, model=model, refresh=refresh, run=run)
         measure.evaluate.fn(asked)
 
@@ -154,9 +155,10 @@ FLOWS = (adapt, compare, evaluate)
 
 
 @contextmanager
-def _prepared() -> Generator[None]:
+def _prepared(*, refresh: bool) -> Generator[None]:
     die_with_parent()  # a worker that is killed leaves no training behind
     settings_store().check_writable()
+    run_options.set(RunOptions(look_again=refresh))
     run = flow_run.get_id()
     assert run is not None  # Prefect runs these flows
     with get_client(sync_client=True) as client:
