@@ -5,9 +5,13 @@ older form draws no field for such a choice, and its newer one takes the name of
 free text; so these flows take a run file's name and a few changes, or a whole run as JSON.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated, Any, get_args
+from uuid import UUID
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from pydantic import Field
 
@@ -23,11 +27,13 @@ from flows.asked_run import (
     asked_compare,
     asked_evaluate,
 )
+from flows.at_work import noted
 from flows.run_files import Kind, run_files
 from infra.process_tree import die_with_parent
 from infra.settings import get_settings
 from infra.stages import settings_store
 from tasks.embedding.config import Initialiser
+from tasks.shared.run_options import RunOptions, run_options
 from tasks.tokenizer.config import TokenizerConfig
 
 DEPLOYMENT = "tokgraft"
@@ -83,20 +89,20 @@ def adapt(
         tokenizer: Another method takes its own defaults.
         vocabulary_size: Tokens of the new vocabulary; under extend, how many are added.
         initialiser: How rows of new tokens begin; another method takes its own defaults.
-        refresh: Look at every source again, packages too; schedules do.
+        refresh: Look at every source again, packages and the Hub too; schedules do.
         run: In place of config: a whole run as JSON, with the fields of a run file.
     """
-    _prepare()
-    asked = asked_adapt(
-        config=config,
-        target_bytes=target_bytes,
-        tokenizer=tokenizer,
-        vocabulary_size=vocabulary_size,
-        initialiser=initialiser,
-        refresh=refresh,
-        run=run,
-    )
-    main_path.adapt.fn(asked)
+    with _prepared(refresh=refresh):
+        asked = asked_adapt(
+            config=config,
+            target_bytes=target_bytes,
+            tokenizer=tokenizer,
+            vocabulary_size=vocabulary_size,
+            initialiser=initialiser,
+            refresh=refresh,
+            run=run,
+        )
+        main_path.adapt.fn(asked)
 
 
 @flow(name="compare", flow_run_name=_run_name, persist_result=False)
@@ -108,15 +114,18 @@ def compare(
 ) -> None:
     """Try tokenizers and initialisers on one model and text; end with a leaderboard.
 
+    Stages whose outcome stands already are not run again. Suspending a run takes effect before
+    its next stage; cancelling it ends the stage at work, and a retry goes on from there.
+
     Args:
         config: A file in the folder of run files.
         target_bytes: Bytes of text to keep for training; none: as configured.
-        refresh: Look at every source again, packages too; schedules do.
+        refresh: Look at every source again, packages and the Hub too; schedules do.
         run: In place of config: a whole comparison as JSON, with the fields of its file.
     """
-    _prepare()
-    asked = asked_compare(config=config, target_bytes=target_bytes, refresh=refresh, run=run)
-    comparison.compare.fn(asked)
+    with _prepared(refresh=refresh):
+        asked = asked_compare(config=config, target_bytes=target_bytes, refresh=refresh, run=run)
+        comparison.compare.fn(asked)
 
 
 @flow(name="evaluate", flow_run_name=_run_name, persist_result=False)
@@ -128,19 +137,31 @@ def evaluate(
 ) -> None:
     """Measure a model, as it ships, on the held-out texts of a run's corpus.
 
+    Stages whose outcome stands already are not run again. Suspending a run takes effect before
+    its next stage; cancelling it ends the stage at work, and a retry goes on from there.
+
     Args:
         config: A file in the folder of run files.
         model: Folder of the model, as --export writes it; empty: the model the run begins from.
-        refresh: Look at every source again, packages too; schedules do.
+        refresh: Look at every source again, packages and the Hub too; schedules do.
         run: In place of config: a whole run as JSON, with the fields of a run file.
     """
-    _prepare()
-    measure.evaluate.fn(asked_evaluate(config=config, model=model, refresh=refresh, run=run))
+    with _prepared(refresh=refresh):
+        asked = asked_evaluate(config=config, model=model, refresh=refresh, run=run)
+        measure.evaluate.fn(asked)
 
 
 FLOWS = (adapt, compare, evaluate)
 
 
-def _prepare() -> None:
+@contextmanager
+def _prepared(*, refresh: bool) -> Generator[None]:
     die_with_parent()  # a worker that is killed leaves no training behind
     settings_store().check_writable()
+    run_options.set(RunOptions(look_again=refresh))
+    run = flow_run.get_id()
+    assert run is not None  # Prefect runs these flows
+    with get_client(sync_client=True) as client:
+        attempt = client.read_flow_run(UUID(run)).run_count
+    with noted(run, attempt):
+        yield

@@ -1,6 +1,7 @@
 """``tokgraft doctor``: whether a run would work here, before one is tried."""
 
 import base64
+import http.client
 import importlib.metadata
 import json
 import os
@@ -62,7 +63,7 @@ def check_server() -> Finding:
                 "set PREFECT_API_AUTH_STRING to user:password, or PREFECT_API_KEY",
             )  # fmt: skip
         return _no_answer(url, f"HTTP {error.code}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return _no_answer(url, str(error))
     here = importlib.metadata.version("prefect")
     if version.split(".")[:2] != here.split(".")[:2]:
@@ -73,7 +74,12 @@ def check_server() -> Finding:
 
 def _no_answer(url: str, said: str) -> Finding:
     remedy = "start it, correct PREFECT_API_URL, or unset that to use a server inside the run"
-    return Finding("fail", "prefect", f"{url} does not answer ({said})", remedy)
+    return Finding(
+        "fail",
+        "prefect",
+        f"{url} does not answer as a server ({' '.join(said.split())[:80]})",
+        remedy,
+    )
 
 
 def _own_server() -> Finding:

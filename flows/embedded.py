@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
+from flows.prefect_access import require_access
 from flows.prefect_process import answers, reach_directly, start_server
 from infra.errors import InfraError
 from infra.process_tree import end
@@ -32,12 +33,14 @@ def prefect_server() -> Generator[None]:
 
     Raises:
         EmbeddedServerError: no answer in time; names the log.
+        PrefectApiError: the one of ``PREFECT_API_URL`` cannot be used.
     """
     # Our own display shows stages, and the command line shows an error as one line; Prefect's
     # console would repeat both. Its log still goes to the API.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if os.environ.get("PREFECT_API_URL"):
+        require_access()
         yield
         return
     home = embedded_home()

@@ -6,6 +6,10 @@ from typing import Any
 
 import httpx
 
+from flows.at_work import gone_runs
+
+_BEGUN = ("RUNNING", "CANCELLING")
+_NOT_FOUND = 404
 _AT_WORK = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -50,6 +54,34 @@ def give_back(api: httpx.Client, runs: Sequence[dict[str, Any]]) -> int:
         _end_stages(api, run["id"])
         asked = {"state": to, "force": True}
         api.post(f"/flow_runs/{run['id']}/set_state", json=asked).raise_for_status()
+    return n_waiting
+
+
+def give_back_gone(api: httpx.Client, before: Sequence[dict[str, Any]] = ()) -> int:
+    """Give back the runs of this machine whose process is gone, and no others.
+
+    Another worker of the same server, here or elsewhere, may be at work on its own: those are left.
+
+    Args:
+        api: the server.
+        before: runs as they were before their processes were told to end, which may have said
+            that they crashed or were cancelled by that.
+
+    Returns:
+        How many wait for a worker now.
+    """
+    n_waiting, known = 0, {run["id"]: run for run in before}
+    for gone in gone_runs():
+        run = known.get(gone.id)
+        if run is None or run["state"]["type"] not in _BEGUN:  # it began since
+            answer = api.get(f"/flow_runs/{gone.id}")
+            if answer.status_code == _NOT_FOUND:  # another server's
+                continue
+            run = answer.raise_for_status().json()
+        # A later attempt is another worker's.
+        if str(run["run_count"]) == gone.attempt and run["state"]["type"] in _BEGUN:
+            n_waiting += give_back(api, [run])
+        gone.forget()
     return n_waiting
 
 

@@ -14,6 +14,9 @@ SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
 
 
+REFUSED = (401, 403)
+
+
 class PrefectApiError(InfraError, RuntimeError):
     """The server is away, or refuses what it is asked for."""
 
@@ -46,15 +49,23 @@ def api_at(url: str, *, seconds: float = 20.0) -> httpx.Client:
     Args:
         url: root of the API.
         seconds: to wait for an answer, and to ask again for where the server is busy.
+
+    Raises:
+        PrefectApiError: the root is no address.
     """
     auth = os.environ.get(CLIENT_AUTH) or os.environ.get(SERVER_AUTH) or ""
     name, _, password = auth.partition(":")
-    return httpx.Client(
-        base_url=url,
-        auth=(name, password) if auth else None,
-        timeout=seconds,
-        transport=_Patient(seconds),
-    )
+    try:
+        return httpx.Client(
+            base_url=url,
+            auth=(name, password) if auth else None,
+            timeout=seconds,
+            transport=_Patient(seconds),
+        )
+    except httpx.InvalidURL as error:
+        raise PrefectApiError(
+            f"PREFECT_API_URL is {url!r}, which is no address ({error}); it is like {DEFAULT_URL}."
+        ) from None
 
 
 def ask(api: httpx.Client, method: str, path: str, body: Any = None) -> Any:
@@ -76,8 +87,19 @@ def ask(api: httpx.Client, method: str, path: str, body: Any = None) -> Any:
             f"no Prefect server answers at {api.base_url} ({type(error).__name__}); start one "
             "with `tokgraft up`, or name yours in PREFECT_API_URL."
         ) from error
+    if answer.status_code in REFUSED:
+        raise PrefectApiError(
+            f"{api.base_url} refuses access (status {answer.status_code}); set {CLIENT_AUTH} to "
+            "NAME:PASSWORD of the server."
+        )
     if not answer.is_success:
         raise PrefectApiError(
             f"{api.base_url}{path.lstrip('/')} answers {answer.status_code}: {answer.text[:300]}"
         )
-    return answer.json() if answer.content else None
+    try:
+        return answer.json() if answer.content else None
+    except ValueError:
+        raise PrefectApiError(
+            f"what answers at {api.base_url} is no Prefect server, but says {answer.text[:40]!r}; "
+            "correct PREFECT_API_URL, which ends in /api."
+        ) from None

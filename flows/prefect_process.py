@@ -18,6 +18,13 @@ START_SECONDS = 120.0
 """An empty database takes a quarter of a minute on two busy cores."""
 
 
+def url_of(host: str, port: int) -> str:
+    """How this machine reaches what is bound there."""
+    any_address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{any_address.get(host, name)}:{port}"
+
+
 def start_server(
     host: str, port: int, log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
@@ -29,12 +36,17 @@ def start_server(
         log: where its output goes; emptied first.
         environment: variables of it, on top of ours.
     """
+    settings = {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Prefect lets every page that a browser shows speak to the API; no other page has to.
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": url_of(host, port),
+    }
     uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "error", "--lifespan", "on"]
     address = ["--host", host, "--port", str(port)]
     with log.open("wb") as file:
         return subprocess.Popen(
             [*uvicorn, *address, "--factory", "prefect.server.api.server:create_app"],
-            env={**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **environment},
+            env={**os.environ, **settings, **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
             preexec_fn=_as_a_child,

@@ -1,5 +1,6 @@
 """Runs of Prefect deployments, as the webhook receiver asks for them."""
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,6 +44,8 @@ class PrefectRuns:
                 self._ids.pop(deployment, None)
                 raise _not_deployed(deployment) from None
             raise _explained(error) from error
+        except json.JSONDecodeError as error:
+            raise _no_prefect() from error
         return str(run.id)
 
     async def _id(self, deployment: str) -> UUID:
@@ -62,6 +65,8 @@ class PrefectRuns:
             return "Deleted"
         except (PrefectHTTPStatusError, httpx.HTTPError) as error:
             raise _explained(error) from error
+        except ValueError as error:  # no JSON, or JSON that is no run
+            raise _no_prefect() from error
         return run.state.name or "Unknown" if run.state is not None else "Pending"
 
 
@@ -91,6 +96,13 @@ def _status(error: httpx.HTTPError) -> int | None:
 
 def _not_deployed(deployment: str) -> NotYetError:
     return NotYetError(f"Prefect has no deployment {deployment}; `tokgraft up` registers ours.")
+
+
+def _no_prefect() -> ServerAwayError:
+    return ServerAwayError(
+        "what answers is no Prefect server, perhaps a proxy's page; correct PREFECT_API_URL, which "
+        "ends in /api."
+    )
 
 
 def _explained(error: httpx.HTTPError) -> InfraError:

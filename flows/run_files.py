@@ -57,9 +57,11 @@ def with_changes(
         tokenizer: method; another than the run's brings its own defaults.
         vocabulary_size: size of the new vocabulary; with ``extend``, how many tokens are added.
         initialiser: method; another than the run's brings its own defaults.
-        refresh: look again at every source, packages too.
+        refresh: look again at every source of text, packages too.
     """
     changed = {**values}
+    if refresh and "source_corpus" in values:
+        changed["source_corpus"] = {**_mapping(values, "source_corpus"), "refresh": "always"}
     corpus: dict[str, Any] = {}
     if target_bytes is not None:
         corpus["budget_bytes"] = target_bytes

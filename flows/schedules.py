@@ -114,11 +114,11 @@ def set_from_file(api: httpx.Client, deployment: str, schedules: tuple[Schedule,
     flow = deployment.partition("/")[0]
     wanted = {one.slug("file"): one for one in schedules if one.flow == flow}
     for slug, there in standing.items():
-        if slug.startswith("file-") and not _is_same(there, wanted.get(slug)):
+        if slug.startswith("file-") and slug not in wanted:
             ask(api, "DELETE", f"{place}/{there['id']}")
     for slug, schedule in wanted.items():
         if not _is_same(standing.get(slug), schedule):
-            ask(api, "POST", place, [_as_json(schedule, slug)])
+            _put(api, place, standing.get(slug), _as_json(schedule, slug))
 
 
 def checked(**values: str) -> Schedule:
@@ -142,9 +142,9 @@ def set_by_command(api: httpx.Client, deployment: str, schedule: Schedule) -> No
         raise ScheduleError(
             f"{deployment} offers no {schedule.config}; it offers {', '.join(offered) or 'none'}."
         )
-    clear_by_command(api, deployment, schedule.config)
-    place, _ = _standing(api, deployment)
-    ask(api, "POST", place, [_as_json(schedule, schedule.slug("command"))])
+    slug = schedule.slug("command")
+    place, standing = _standing(api, deployment)
+    _put(api, place, standing.get(slug), _as_json(schedule, slug))
 
 
 def clear_by_command(api: httpx.Client, deployment: str, config: str) -> bool:
@@ -164,6 +164,16 @@ def _standing(api: httpx.Client, deployment: str) -> tuple[str, dict[str, Any]]:
     found = ask(api, "GET", f"/deployments/name/{deployment}")
     by_slug = {one["slug"]: one for one in found["schedules"] if one["slug"]}
     return f"/deployments/{found['id']}/schedules", by_slug
+
+
+def _put(
+    api: httpx.Client, place: str, there: dict[str, Any] | None, wanted: dict[str, Any]
+) -> None:
+    """Make or change one in a single request: where it is refused, the one there stays."""
+    if there is None:
+        ask(api, "POST", place, [wanted])
+    else:
+        ask(api, "PATCH", f"{place}/{there['id']}", wanted)
 
 
 def _as_json(schedule: Schedule, slug: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -25,9 +24,11 @@ def up(place: Place, say: Callable[[str, str], None]) -> None:
 
     Raises:
         AlreadyUpError: there is one already.
-        PortTakenError: somebody else has the port.
+        PortTakenError: somebody else has one of its ports.
         OpenServerError: it would be open to others.
         UpError: a part did not start, or ended by itself.
+        RunConfigError: a file of schedules, or an allow-list, is wrong.
+        SigningKeyError: webhooks have no secret.
     """
     check_place(place)
     home = make_home()
@@ -35,6 +36,8 @@ def up(place: Place, say: Callable[[str, str], None]) -> None:
     with _until_told_to_end(), ExitStack() as stack:
         stack.enter_context(sole_owner(home, place.url))
         check_port(place.host, place.port, place.url)
+        if (hook := place.receiver) is not None:
+            check_port(hook.host, hook.port, hook.url, "--webhook-port")
         reach_directly(urlsplit(place.url).hostname or place.host)
         adopt_orphans()
         parts = Parts(place, home, taken_webhook_secrets())
@@ -42,8 +45,8 @@ def up(place: Place, say: Callable[[str, str], None]) -> None:
         parts.start()
         say("Prefect", place.url)
         say("API", f"{place.url}/api")
-        if place.webhook is not None:
-            say("webhook", replace(place, port=place.webhook[1]).url)
+        if hook is not None:
+            say("webhook", hook.url)
         say("runs", f"{', '.join(DEPLOYMENTS)}, with the files of {place.configs}")
         say("records", place.records or str(home))
         say("logs", ", ".join(map(str, parts.logs)))

@@ -2,19 +2,17 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
-from flows.interrupted_runs import give_back, runs_at_work
+from flows.interrupted_runs import give_back_gone, runs_at_work
 from flows.prefect_api import api_at
 from flows.prefect_process import answers, start_server
 from flows.up_place import Place, UpError, client_environment, server_environment
@@ -58,21 +56,15 @@ class Parts:
             self.check()
             raise UpError(f"the server did not answer in time; its log is {self._log('server')}.")
         with self._api(_ANSWER_SECONDS) as api:
-            try:
-                give_back(api, runs_at_work(api, _NAMES))
-            except httpx.HTTPError as error:
-                log = self._log("server")
-                raise UpError(f"the server answers with {error!r}; its log is {log}.") from error
             started = time.time()
             self._start_part("worker", {}, "serve")
             registered = [lambda n=name: _is_registered(api, n, started) for name in DEPLOYMENTS]
             self._wait("worker", lambda: all(is_there() for is_there in registered))
-        if self.place.webhook is not None:
-            allow_list, port = self.place.webhook
-            listening = ("--host", self.place.host, "--port", str(port))
-            asked = ("webhook", str(allow_list), *listening)
+        if self.place.webhook is not None and (hook := self.place.receiver) is not None:
+            listening = ("--host", hook.host, "--port", str(hook.port))
+            asked = ("webhook", str(self.place.webhook[0]), *listening)
             self._start_part("webhook", self.webhook_secrets, *asked)
-            self._wait("webhook", lambda: _listens(replace(self.place, port=port)))
+            self._wait("webhook", lambda: _receives(hook))
 
     def check(self) -> None:
         """See that all are there.
@@ -95,9 +87,9 @@ class Parts:
             with contextlib.suppress(httpx.HTTPError):
                 at_work = runs_at_work(api, _NAMES)
             end_descendants(_END_SECONDS, spare=frozenset({server.pid} if server else ()))
-            # If the server does not take it, the next start finds these runs and does the same.
+            # If the server does not take it, the next worker finds these runs and does the same.
             with contextlib.suppress(httpx.HTTPError):
-                give_back(api, at_work)
+                give_back_gone(api, at_work)
         if server is not None:
             end(server, _END_SECONDS)
         end_descendants(0.0)
@@ -139,8 +131,7 @@ def _is_registered(api: httpx.Client, deployment: str, since: float) -> bool:
     return datetime.fromisoformat(found.json()["updated"]).timestamp() >= since
 
 
-def _listens(place: Place) -> bool:
-    host = urlsplit(place.url).hostname or place.host
-    with contextlib.suppress(OSError), socket.create_connection((host, place.port), timeout=1):
-        return True
+def _receives(hook: Place) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"{hook.url}/health", timeout=5).is_success
     return False

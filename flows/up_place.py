@@ -2,14 +2,20 @@
 
 import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows.prefect_api import CLIENT_AUTH, SERVER_AUTH
+from flows.prefect_process import url_of
+from flows.run_config import load_config
 from flows.run_files import SCHEDULES
 from infra.errors import InfraError
 from infra.settings import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET, get_settings
+from infra.webhook.allow_list import AllowList
+from infra.webhook.signing_keys import signing_keys
+
+LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
 
 
 class UpError(InfraError, RuntimeError):
@@ -34,9 +40,12 @@ class Place:
     @property
     def url(self) -> str:
         """How this machine reaches the server."""
-        any_address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{any_address.get(self.host, name)}:{self.port}"
+        return url_of(self.host, self.port)
+
+    @property
+    def receiver(self) -> "Place | None":
+        """Where the webhook receiver is, if there is one."""
+        return None if self.webhook is None else replace(self, port=self.webhook[1], webhook=None)
 
     @property
     def records(self) -> str | None:
@@ -49,8 +58,9 @@ def check_place(place: Place) -> None:
 
     Raises:
         UpError: there is no such folder.
-        RunConfigError: its file of schedules is wrong.
+        RunConfigError: its file of schedules, or the allow-list, is wrong.
         ScheduleError: likewise.
+        SigningKeyError: webhooks have no secret.
         OpenServerError: others could reach it without a password.
     """
     if not place.configs.is_dir():
@@ -59,6 +69,13 @@ def check_place(place: Place) -> None:
         from flows.schedules import read_schedules
 
         read_schedules(place.configs)
+    if place.webhook is not None:
+        load_config(place.webhook[0], AllowList)
+        signing_keys(os.environ)
+        if place.webhook[1] == place.port:
+            raise UpError(
+                f"--port and --webhook-port are both {place.port}; two servers need two ports."
+            )
     if not _is_loopback(place.host) and not os.environ.get(SERVER_AUTH):
         raise OpenServerError(
             f"--host {place.host} can be reached by others, who could start runs here; set "
@@ -106,8 +123,9 @@ def server_environment(place: Place, home: Path) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": place.host,
         "PREFECT_SERVER_API_PORT": str(place.port),
         "PREFECT_SERVER_UI_API_URL": "/api",  # of the host that the browser reached it by
-        # Prefect lets every page that a browser shows speak to the API; no other page has to.
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": place.url,
+        # A run at work holds its turn by a lease, and ends where a server that was restarted has
+        # forgotten it: this keeps leases in the server's home.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,
         # Runs wait for the one before them, which takes hours at times; to mark hundreds of them
         # as late keeps SQLite locked for a minute.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "3600",

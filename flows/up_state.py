@@ -45,21 +45,45 @@ def sole_owner(home: Path, url: str) -> Generator[None]:
         yield
 
 
-def check_port(host: str, port: int, url: str) -> None:
+def check_port(host: str, port: int, url: str, option: str = "--port") -> None:
     """See that nobody listens there.
+
+    Args:
+        host: of the address.
+        port: of the address.
+        url: where who has it may answer.
+        option: names another port.
 
     Raises:
         PortTakenError: says what does, as far as it tells.
     """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PortTakenError(
-                f"{host}:{port} cannot be had ({error.strerror}): {_listener(url)}; name another "
-                "one with --port."
-            ) from error
+    bound(host, port, url, option).close()
+
+
+def bound(host: str, port: int, url: str, option: str = "--port") -> socket.socket:
+    """A socket that listens there; who connects waits until something takes it.
+
+    Args:
+        host: of the address.
+        port: of the address.
+        url: where who has it may answer.
+        option: names another port.
+
+    Raises:
+        PortTakenError: says what has it, as far as it tells.
+    """
+    own = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        own.bind((host, port))
+        own.listen()  # two may be bound to one address, and one can listen
+    except OSError as error:
+        own.close()
+        raise PortTakenError(
+            f"{host}:{port} cannot be had ({error.strerror}): {_listener(url)}; name another "
+            f"one with {option}."
+        ) from error
+    return own
 
 
 def _listener(url: str) -> str:

@@ -1,9 +1,9 @@
 """Parameters of our own flows, checked as the flows check them, before a delivery is taken."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,8 @@ from flows.run_config import RunConfigError, describe_problems
 from infra.settings import get_settings
 from infra.webhook.runs import BadParametersError
 
+_MAX_NAME_BYTES = 255
+"""No file system here takes longer ones."""
 _ASKED: dict[str, Callable[..., BaseModel]] = {
     "adapt": asked_adapt,
     "compare": asked_compare,
@@ -37,12 +39,16 @@ def check_parameters(deployment: str, parameters: Mapping[str, Any]) -> None:
     if flow not in _ASKED:
         return
     name = parameters.get("config", NO_FILE)
-    is_file = isinstance(name, str) and name != NO_FILE
-    file = get_settings().configs / Path(name).name if is_file else None
-    if file is None:
+    if not isinstance(name, str) or name == NO_FILE:
         _check(flow, json.dumps(parameters), None)
-    elif file.name == name and file.exists():
-        _check(flow, json.dumps(parameters), file.stat().st_mtime_ns)
+        return
+    if "/" in name or len(name.encode()) > _MAX_NAME_BYTES:
+        raise BadParametersError(
+            f"config is {name[:40]!r}, {len(name):,} characters; it is the name of a run file, "
+            f"without a folder and of at most {_MAX_NAME_BYTES} bytes."
+        )
+    with contextlib.suppress(OSError):  # it is not here, or not for the receiver to read
+        _check(flow, json.dumps(parameters), (get_settings().configs / name).stat().st_mtime_ns)
 
 
 # To read a run file and check it takes 10 ms, which two hundred equal deliveries should not pay.

@@ -2,17 +2,21 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from rich.console import Console
 
+from flows.prefect_process import url_of
 from flows.run_config import load_config
+from flows.up_state import bound
 from flows.webhook_check import check_parameters
 from infra.settings import get_settings
 from infra.webhook.allow_list import AllowList
 from infra.webhook.app import Receiver
+from infra.webhook.outbox import Outbox
 from infra.webhook.signing_keys import signing_keys
 
 # Below the time that a supervisor waits before it kills.
@@ -33,6 +37,8 @@ def serve(console: Console, allow_list_file: Path, host: str, port: int) -> None
         RunConfigError: the allow-list cannot be read.
         SigningKeyError: the environment has no secret that may be used.
         NoServerError: no Prefect server is named.
+        OutboxError: deliveries cannot be stored.
+        PortTakenError: the address cannot be had.
     """
     allow_list = load_config(allow_list_file, AllowList)
     keys = signing_keys(os.environ)
@@ -41,25 +47,27 @@ def serve(console: Console, allow_list_file: Path, host: str, port: int) -> None
     from flows.prefect_runs import prefect_runs, require_server
 
     require_server()
+    outbox_path = get_settings().data_folder / "webhook" / "outbox.sqlite3"
+    Outbox(outbox_path).close()  # what is wrong with it is told in one line here, and not later
+    listening = bound(host, port, url_of(host, port))
     url = allow_list.public_url or f"http://{host}:{port}"
     receiver = Receiver(
         allow_list=allow_list,
         keys=keys,
-        outbox_path=get_settings().data_folder / "webhook" / "outbox.sqlite3",
+        outbox_path=outbox_path,
         open_runs=prefect_runs,
         check=check_parameters,
         base_url=url,
     )
     console.print(f"webhook  {url}/deliveries", soft_wrap=True, highlight=False)
     console.print(f"         {url}/docs", soft_wrap=True, highlight=False)
-    _run(receiver, host, port)
+    with listening:
+        _run(receiver, listening)
 
 
-def _run(receiver: Receiver, host: str, port: int) -> None:
+def _run(receiver: Receiver, listening: socket.socket) -> None:
     config = uvicorn.Config(
         receiver.app(),
-        host=host,
-        port=port,
         log_config=_LOGGING,
         access_log=False,
         server_header=False,
@@ -70,7 +78,7 @@ def _run(receiver: Receiver, host: str, port: int) -> None:
     # uvicorn stops in order and then raises the signal again: that is the end, and no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    uvicorn.Server(config).run()
+    uvicorn.Server(config).run([listening])
 
 
 def _end(*_: object) -> None:

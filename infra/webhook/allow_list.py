@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from infra.webhook.payload import Delivery
 from infra.webhook.refusal import RefusedError
@@ -62,6 +69,19 @@ class AllowList(_Record):
     """Requests of one client address that are answered at once."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/[^\s]*[^\s/])?$")
     """Address that senders use, where it is not the one bound, as behind a proxy."""
+
+    @field_validator("deployments")
+    @classmethod
+    def _are_flow_and_deployment(
+        cls, deployments: dict[str, AllowedDeployment]
+    ) -> dict[str, AllowedDeployment]:
+        for name in deployments:
+            flow, slash, deployment = name.partition("/")
+            if not (flow and slash and deployment) or "/" in deployment:
+                raise ValueError(
+                    f"{name!r} names no deployment; write FLOW/DEPLOYMENT, as adapt/tokgraft"
+                )
+        return deployments
 
     def check(self, delivery: Delivery) -> None:
         """Accept a delivery that asks for what is allowed.

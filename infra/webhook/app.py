@@ -31,7 +31,14 @@ from infra.webhook.outbox import Outbox, OutboxError
 from infra.webhook.payload import read_delivery
 from infra.webhook.rate_limit import RateLimit, RateLimiter
 from infra.webhook.refusal import RefusedError
-from infra.webhook.runs import BadParametersError, Check, NotYetError, Runs, ServerAwayError
+from infra.webhook.runs import (
+    BadParametersError,
+    Check,
+    NotYetError,
+    RunRefusedError,
+    Runs,
+    ServerAwayError,
+)
 from infra.webhook.signature import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -95,7 +102,7 @@ class Receiver:
                 dispatcher = Dispatcher(outbox, runs)
                 app.state.outbox, app.state.runs = outbox, runs
                 app.state.dispatcher, app.state.commit = dispatcher, GroupCommit(outbox)
-                work = asyncio.create_task(dispatcher.work())
+                app.state.work = work = asyncio.create_task(dispatcher.work())
                 try:
                     yield
                 finally:
@@ -141,7 +148,7 @@ class Receiver:
             )
         run_state = None
         if entry.flow_run_id is not None:
-            with contextlib.suppress(TimeoutError, ServerAwayError, NotYetError):
+            with contextlib.suppress(TimeoutError, ServerAwayError, NotYetError, RunRefusedError):
                 async with asyncio.timeout(_STATE_SECONDS):
                     run_state = await state.runs.state(entry.flow_run_id)
         status = delivery_status(entry, run_state, state.dispatcher.problem)
@@ -149,6 +156,12 @@ class Receiver:
 
     async def _health(self, request: Request) -> Response:
         state = request.app.state
+        if state.work.done():
+            raise RefusedError(
+                503, "not dispatching",
+                "deliveries are stored, and no runs are made of them any more; restart the "
+                "receiver, which makes those of all that is queued.",
+            )  # fmt: skip
         queued = await asyncio.to_thread(state.outbox.n_queued)
         return JSONResponse(Health(queued=queued, problem=state.dispatcher.problem).model_dump())
 

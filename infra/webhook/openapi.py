@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from infra.webhook.answers import Accepted, DeliveryStatus, Health
+from infra.webhook.dispatcher import KEPT_DAYS
 from infra.webhook.payload import Delivery
 from infra.webhook.refusal import Problem
 from infra.webhook.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, WINDOW_SECONDS
@@ -38,11 +39,12 @@ _PROBLEMS = {
     403: "This deployment may not be run from here.",
     404: "No such delivery.",
     408: "The body came too slowly.",
-    409: "This id came before: its run is made once. The answer has its status_url.",
+    409: f"This id came in the last {KEPT_DAYS:.0f} days: its run is made once. The answer has "
+    "its status_url.",
     413: "The body is too large.",
     422: "A field, a parameter or the run in it is wrong.",
     429: "Too many requests; Retry-After says for how many seconds.",
-    503: "The delivery could not be stored; send it again.",
+    503: "Nothing can be stored now: send it again. Or no runs are made any more: restart it.",
 }
 
 

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     problem TEXT,
     flow_run_id TEXT
 )"""
+_ENDED = "CREATE INDEX IF NOT EXISTS ended ON deliveries (received) WHERE state != 'queued'"
 _QUEUED = "CREATE INDEX IF NOT EXISTS queued ON deliveries (not_before) WHERE state = 'queued'"
 _COLUMNS = "id, token, deployment, parameters, state, received, attempts, problem, flow_run_id"
 
@@ -77,6 +78,7 @@ class Outbox:
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.execute(_TABLE)
             self._database.execute(_QUEUED)
+            self._database.execute(_ENDED)
 
     def close(self) -> None:
         """Close the file."""
@@ -97,8 +99,8 @@ class Outbox:
     def _insert_one(self, delivery: Delivery, now: float) -> tuple[Entry, bool]:
         values = json.dumps(delivery.parameters, ensure_ascii=False)
         added = self._database.execute(
-            "INSERT OR IGNORE INTO deliveries (id, token, deployment, parameters, received) "
-            "VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO deliveries (id, token, deployment, parameters, received) "
+            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             (delivery.id, secrets.token_urlsafe(16), delivery.deployment, values, now),
         ).rowcount
         entry = self._one("id = ?", delivery.id)
@@ -135,6 +137,18 @@ class Outbox:
         """Leave it queued, and out of the way of others for some seconds."""
         not_before = time.time() + seconds
         self._set(entry, not_before=not_before, problem=problem, attempts=entry.attempts + 1)
+
+    def forget(self, days: float) -> int:
+        """Delete what ended and came more than so many days ago; what is queued always stays.
+
+        Returns:
+            How many were deleted.
+        """
+        with self._transaction():
+            return self._database.execute(
+                "DELETE FROM deliveries WHERE state != 'queued' AND received < ?",
+                (time.time() - days * 86_400,),
+            ).rowcount
 
     def _set(self, entry: Entry, **values: object) -> None:
         assignments = ", ".join(f"{name} = ?" for name in values)

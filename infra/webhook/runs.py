@@ -49,6 +49,6 @@ class Runs(Protocol):
         """Name of a run's state.
 
         Raises:
-            ServerAwayError, NotYetError: as they say.
+            ServerAwayError, NotYetError, RunRefusedError: as they say.
         """
         ...

@@ -23,7 +23,9 @@ class OutsideFiles(StageConfig):
     encoder: Directory | HubRepository | None = None
 
     @property
-    def refresh(self) -> Literal["if_missing", "always"]:
-        """When to look again: packages and repositories once, files always."""
+    def refresh(self) -> Literal["never", "if_missing", "always"]:
+        """When to look again: packages and repositories when asked to, files always."""
         is_file = any(not path.path.startswith("deb:") for path in self.paths)
-        return "always" if is_file or isinstance(self.encoder, Directory) else "if_missing"
+        if is_file or isinstance(self.encoder, Directory):
+            return "always"
+        return "if_missing" if self.paths or self.encoder is None else self.encoder.refresh

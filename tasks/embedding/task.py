@@ -24,6 +24,7 @@ from tasks.embedding.config_outside import OutsideFiles, OutsidePath
 from tasks.embedding.config_vectors import WordTraining
 from tasks.embedding.worker import LOCK_STAGE, VECTORS_STAGE
 from tasks.shared.errors import InputError
+from tasks.shared.run_options import run_options
 from tasks.shared.sources import Directory, HubRepository
 from tasks.shared.task import stage
 
@@ -57,7 +58,9 @@ def lock_embedding_files(attempt: Attempt, files: OutsideFiles) -> Summary:
     from tasks.shared.lock_tables import lock_tables
 
     # A forced look at packages asks the repositories; one that other files ask for does not.
-    again = files.refresh == "if_missing" and attempt.generation > 1
+    again = run_options.get().look_again or (
+        files.refresh == "if_missing" and attempt.generation > 1
+    )
     rows = [row for path in files.paths for row in _located(path, again=again)]
     rows += _encoder_rows(files.encoder)
     lock, origins = lock_tables(rows)

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.located_files import (
@@ -21,6 +21,7 @@ from infra.wheel_members import extract_member, join_members
 from infra.wheels import wheel_licence
 from tasks.model.config import ExportConfig, ModelConfig
 from tasks.shared.errors import named_as
+from tasks.shared.run_options import Refresh
 from tasks.shared.sources import Directory, GgufFilePath, GgufInWheel, HubRepository
 from tasks.shared.task import stage
 
@@ -29,8 +30,14 @@ LINEAGE_FILE = "lineage.parquet"
 came about, so that other words about a row make no later stage run again."""
 
 
-def _when_to_look(config: ModelConfig) -> Literal["if_missing", "always"]:
-    return "if_missing" if isinstance(config.source, HubRepository | GgufInWheel) else "always"
+def _when_to_look(config: ModelConfig) -> Refresh:
+    match config.source:
+        case HubRepository() as repository:
+            return repository.refresh
+        case GgufInWheel():  # an index gives one wheel of a version, for good
+            return "never"
+        case _:
+            return "always"
 
 
 @stage(name="model_lock", version=1, volatile=("origins.parquet",), refresh=_when_to_look)

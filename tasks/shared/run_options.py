@@ -46,6 +46,8 @@ class RunOptions:
     plan_only: bool = False
     force: frozenset[str] = frozenset()
     force_from: str | None = None
+    look_again: bool = False
+    """Look at what is outside although it was looked at before; not at what is pinned."""
     display: Display = field(default_factory=Display)
     planned: list[PlannedStage] = field(default_factory=list)
     forced_uris: set[str] = field(default_factory=set)

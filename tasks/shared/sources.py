@@ -1,5 +1,6 @@
 """Where a model or a tokenizer comes from: kinds of places that several stages read."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -15,6 +16,11 @@ class HubRepository(StageConfig):
     revision: str = Field(
         default="main", description="Branch, tag or commit; the lock holds the commit."
     )
+
+    @property
+    def refresh(self) -> Literal["never", "if_missing"]:
+        """When to look again: a commit stays what it is, a branch or tag moves."""
+        return "never" if re.fullmatch("[0-9a-f]{40}", self.revision) else "if_missing"
 
 
 class Directory(StageConfig):

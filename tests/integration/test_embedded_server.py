@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 
+import httpx
 import pytest
 
 from flows import embedded
@@ -32,4 +33,8 @@ def test_a_port_taken_meanwhile_costs_a_retry(monkeypatch: pytest.MonkeyPatch):
         with embedded.prefect_server():
             url = os.environ["PREFECT_API_URL"]
             assert not url.endswith(f":{taken_port}/api")
+            # No page that a browser shows may read it.
+            foreign = {"Origin": "https://evil.example"}
+            answer = httpx.get(f"{url}/admin/version", headers=foreign, timeout=60)
+            assert "access-control-allow-origin" not in answer.headers
     assert "PREFECT_API_URL" not in os.environ

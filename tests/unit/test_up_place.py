@@ -1,18 +1,25 @@
 """Who may reach the server of `tokgraft up`."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows.prefect_api import CLIENT_AUTH, SERVER_AUTH
+from flows.run_config import RunConfigError
+from flows.up import up
 from flows.up_place import (
     OpenServerError,
     Place,
+    UpError,
     check_place,
     client_environment,
     server_environment,
 )
+from flows.up_state import PortTakenError
+from infra.settings import WEBHOOK_SECRET
+from infra.webhook.signing_keys import SigningKeyError
 
 
 @pytest.fixture
@@ -37,6 +44,39 @@ def test_what_others_reach_is_refused_without_a_password(
         check_place(replace(place, host=host))
     monkeypatch.setenv(SERVER_AUTH, "somebody:something")
     check_place(replace(place, host=host))
+
+
+@pytest.fixture
+def hook(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setenv(WEBHOOK_SECRET, "It is a secret of 32 characters.")
+    (tmp_path / "allow.yaml").write_text("deployments: {adapt/tokgraft: {}}")
+    return replace(place, webhook=(tmp_path / "allow.yaml", 4280))
+
+
+def test_a_webhook_that_could_not_start_is_refused_before_the_server_starts(
+    hook: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    check_place(hook)
+    with pytest.raises(UpError, match="--port and --webhook-port are both 4280"):
+        check_place(replace(hook, port=4280))
+    (tmp_path / "allow.yaml").write_text("deployments: {adapt: {}}")
+    with pytest.raises(RunConfigError, match="names no deployment"):
+        check_place(hook)
+    (tmp_path / "allow.yaml").write_text("deployments: {adapt/tokgraft: {}}")
+    monkeypatch.delenv(WEBHOOK_SECRET)
+    with pytest.raises(SigningKeyError, match=f"{WEBHOOK_SECRET} is not set"):
+        check_place(hook)
+
+
+def test_a_webhook_port_that_is_taken_is_said_before_the_server_starts(hook: Place):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        assert hook.webhook is not None
+        place = replace(hook, port=port, webhook=(hook.webhook[0], taken))
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{taken} .* with --webhook-port"):
+            up(place, lambda *_: None)
 
 
 def test_its_own_worker_has_the_password(

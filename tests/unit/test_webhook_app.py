@@ -20,7 +20,7 @@ from infra.webhook.app import Receiver
 from infra.webhook.openapi import openapi_document
 from infra.webhook.openapi_page import openapi_page
 from infra.webhook.outbox import Outbox
-from infra.webhook.runs import ServerAwayError
+from infra.webhook.runs import RunRefusedError, ServerAwayError
 from infra.webhook.signature import sign
 
 KEY = b"It is a secret of 32 characters."
@@ -36,6 +36,16 @@ class Away:
         raise ServerAwayError("Prefect does not answer.")
 
 
+class Refusing(Away):
+    async def state(self, run_id: str) -> str:
+        raise RunRefusedError("Prefect refuses (status 422).")
+
+
+@asynccontextmanager
+async def refusing() -> AsyncGenerator[Away]:
+    yield Refusing()
+
+
 @asynccontextmanager
 async def away() -> AsyncGenerator[Away]:
     yield Away()
@@ -49,7 +59,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a receiver; another one on the same outbox is a restart."""
     running: list[TestClient] = []
 
-    def start(keys: tuple[bytes, ...] = (KEY,), **limits: Any) -> TestClient:
+    def start(
+        keys: tuple[bytes, ...] = (KEY,), runs: Callable[[], Any] = away, **limits: Any
+    ) -> TestClient:
         config = {"type": "string", "choices": ["german"]}
         parameters = {"config": config, "vocabulary_size": "integer", "run": "object"}
         allowed = {"adapt/adapt": {"parameters": parameters}}
@@ -57,7 +69,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             allow_list=AllowList.model_validate({"deployments": allowed, **limits}),
             keys=keys,
             outbox_path=tmp_path / "outbox.sqlite3",
-            open_runs=away,
+            open_runs=runs,
             check=check_parameters,
             base_url="http://hooks.example",
         )
@@ -128,6 +140,26 @@ def test_the_state_of_a_run_is_unknown_while_prefect_is_away(start: Start, tmp_p
     status = client.get(f"/deliveries/{token}").json()
     assert status["state"] == "dispatched"
     assert status["flow_run"] == {"id": "1f7c6a10-0000-4000-8000-000000000000", "state": None}
+
+
+def test_a_state_that_prefect_refuses_to_tell_is_unknown(start: Start, tmp_path: Path):
+    outbox = Outbox(tmp_path / "outbox.sqlite3")
+    client = start(runs=refusing)
+    token = deliver(client, DELIVERY).json()["status_url"].rpartition("/")[2]
+    entry = outbox.find(token)
+    assert entry is not None
+    outbox.dispatched(entry, "1f7c6a10-0000-4000-8000-000000000000")
+    outbox.close()
+    answer = client.get(f"/deliveries/{token}")
+    assert (answer.status_code, answer.json()["flow_run"]["state"]) == (200, None)
+
+
+def test_a_receiver_that_makes_no_runs_any_more_is_not_healthy(start: Start):
+    client = start()
+    assert client.get("/health").status_code == 200
+    assert client.portal is not None
+    client.portal.call(client.app.state.work.cancel)  # pyright: ignore
+    assert "not dispatching" in problem(client.get("/health"), 503)
 
 
 def test_a_replay_is_refused_also_after_a_restart(start: Start):

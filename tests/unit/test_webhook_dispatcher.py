@@ -1,6 +1,7 @@
 """Every delivery becomes one run, whatever the server does meanwhile."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from infra.errors import InfraError
 from infra.webhook.dispatcher import Dispatcher
 from infra.webhook.outbox import Entry, Outbox
 from infra.webhook.payload import Delivery
@@ -18,7 +18,7 @@ from infra.webhook.runs import NotYetError, RunRefusedError, ServerAwayError
 class Server:
     """Stands for Prefect: one run a key; fails first as it is told to, by deployment."""
 
-    def __init__(self, **failures: list[InfraError]) -> None:
+    def __init__(self, **failures: list[Exception]) -> None:
         self.failures = failures
         self.asked: Counter[str] = Counter()
         self.runs: dict[str, dict[str, Any]] = {}
@@ -113,6 +113,70 @@ def test_a_run_made_and_not_noted_is_not_doubled(outbox: Outbox):
     work_until(Dispatcher(outbox, server), lambda: outbox.n_queued() == 0)
     assert server.asked == {"delivery-0": 2}
     assert len(server.runs) == 1
+
+
+def test_an_error_that_nobody_foresaw_stops_neither_the_others_nor_the_work(outbox: Outbox):
+    [entry, *_] = store(outbox, "odd", "d")
+    server = Server(odd=[ValueError("at http://user:secret@host"), KeyError("again")])
+    dispatcher = Dispatcher(outbox, server)
+    problems, of_entry = set[str | None](), set[str | None]()
+
+    def done() -> bool:
+        problems.add(dispatcher.problem)
+        of_entry.update([found.problem] if (found := outbox.find(entry.token)) else [])
+        return outbox.n_queued() == 0
+
+    work_until(dispatcher, done)
+    assert list(server.runs) == ["delivery-1", "delivery-0"]
+    assert server.asked == {"delivery-0": 3, "delivery-1": 1}
+    # The first is over once the other delivery is a run; the second stands until it is tried again.
+    assert any("failed at making a run (KeyError) and tries again" in (p or "") for p in problems)
+    assert any("failed at making a run (ValueError)" in (p or "") for p in of_entry)
+    assert not any("secret" in (p or "") for p in problems | of_entry)
+    assert dispatcher.problem is None
+    found = outbox.find(entry.token)
+    assert found is not None
+    assert (found.state, found.attempts, found.problem) == ("dispatched", 2, None)
+
+
+def test_one_that_waits_for_days_is_asked_for_still(outbox: Outbox):
+    """2 to the power of its attempts is more than a float holds."""
+    [entry] = store(outbox, "late")
+    outbox._database.execute("UPDATE deliveries SET attempts = 2000")
+    server = Server(late=[NotYetError("no deployment late")])
+    dispatcher = Dispatcher(outbox, server)
+
+    def asked_again() -> bool:
+        found = outbox.find(entry.token)
+        assert found is not None
+        return found.attempts == 2001 or dispatcher.problem is not None
+
+    work_until(dispatcher, asked_again)
+    assert dispatcher.problem is None
+
+
+def test_a_refused_run_shows_that_the_server_is_back(outbox: Outbox):
+    store(outbox, "bad")
+    server = Server(bad=[ServerAwayError("away"), RunRefusedError("n is no text")])
+    dispatcher = Dispatcher(outbox, server)
+    work_until(dispatcher, lambda: outbox.n_queued() == 0)
+    assert server.asked == {"delivery-0": 2}
+    assert dispatcher.problem is None
+
+
+def test_what_ended_long_ago_is_forgotten(outbox: Outbox):
+    [old, recent, waiting] = store(outbox, "d", "d", "late")
+    outbox.dispatched(old, "run-1")
+    outbox.dispatched(recent, "run-2")
+    for entry, days in ((old, 31), (recent, 29), (waiting, 31)):
+        then = time.time() - days * 86_400
+        values = (then, entry.id)
+        outbox._database.execute("UPDATE deliveries SET received = ? WHERE id = ?", values)
+    server = Server(late=[NotYetError("no deployment late")])
+    work_until(Dispatcher(outbox, server), lambda: server.asked["delivery-2"] > 0)
+    assert outbox.find(old.token) is None
+    assert outbox.find(recent.token) is not None
+    assert outbox.find(waiting.token) is not None
 
 
 def test_what_comes_later_is_taken_when_told(outbox: Outbox):
