@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from tasks.embedding.largest import largest
 from tasks.embedding.row_weights import RowWeights
 from tasks.shared.errors import InputError
 
@@ -74,7 +75,7 @@ def nearest_tokens(
     for start in range(0, len(present), block):
         part = present[start : start + block]
         similarities_BU = unit_rows(new_KS[part]) @ keys_SU
-        best_BN = _largest(similarities_BU, n_neighbours)
+        best_BN = largest(similarities_BU, n_neighbours)
         ids_KN[part] = usable[best_BN]
         similarities_KN[part] = np.take_along_axis(similarities_BU, best_BN, axis=1)
     return Nearest(ids_KN, similarities_KN)
@@ -96,18 +97,3 @@ def unit_rows(rows: Float32[np.ndarray, "R S"]) -> Float32[np.ndarray, "R S"]:
     """Scale each row to length one; a row of zeros stays."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths == 0, np.float32(1), lengths)
-
-
-def _largest(values_BU: Float32[np.ndarray, "B U"], n: int) -> np.ndarray:
-    """Columns of the n largest values of each row, falling; ties by the lower column."""
-    n_columns = values_BU.shape[1]
-    best_BN = np.argpartition(values_BU, n_columns - n, axis=1)[:, n_columns - n :]
-    least_B1 = np.take_along_axis(values_BU, best_BN, axis=1).min(axis=1, keepdims=True)
-    # The partition takes any of those that tie for the last place.
-    for row in np.flatnonzero((values_BU >= least_B1).sum(axis=1) > n):
-        candidates = np.flatnonzero(values_BU[row] >= least_B1[row])
-        order = np.argsort(-values_BU[row, candidates], kind="stable")
-        best_BN[row] = candidates[order[:n]]
-    best_BN.sort(axis=1)
-    order_BN = np.argsort(-np.take_along_axis(values_BU, best_BN, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(best_BN, order_BN, axis=1)

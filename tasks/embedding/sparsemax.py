@@ -10,6 +10,8 @@ Dimensions: B = rows, A = scores a row, C = candidates kept.
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
+from tasks.embedding.largest import largest
+
 N_CANDIDATES = 64
 """Kept at first. Few scores get weight, and what is left out need not be sorted."""
 
@@ -29,22 +31,13 @@ def sparsemax(
     n_scores = scores_BA.shape[1]
     n = min(N_CANDIDATES, n_scores)
     while True:
-        columns_BC = _best(scores_BA, n)
+        columns_BC = largest(scores_BA, n)
         weights_BC = _weigh(np.take_along_axis(scores_BA, columns_BC, axis=1).astype(np.float64))
         # A candidate without weight shows that none below it could have any.
         if n == n_scores or (weights_BC[:, -1] == 0).all():
             used = max(int((weights_BC > 0).sum(axis=1).max(initial=1)), 1)
             return columns_BC[:, :used].astype(np.int32), weights_BC[:, :used].astype(np.float32)
         n = min(2 * n, n_scores)
-
-
-def _best(scores_BA: Float32[np.ndarray, "B A"], n: int) -> np.ndarray:
-    """Columns of the n best scores, best first."""
-    columns_BC = np.argpartition(-scores_BA, n - 1, axis=1)[:, :n]
-    columns_BC.sort(axis=1)
-    scores_BC = np.take_along_axis(scores_BA, columns_BC, axis=1)
-    order_BC = np.argsort(-scores_BC, axis=1, kind="stable")
-    return np.take_along_axis(columns_BC, order_BC, axis=1)
 
 
 def _weigh(scores_BC: Float64[np.ndarray, "B C"]) -> Float64[np.ndarray, "B C"]:
