@@ -50,7 +50,7 @@ def test_word2vec_binary(tmp_path: Path, newline: bytes):
 def test_first_of_equal_words_stays(tmp_path: Path):
     (tmp_path / "a.vec").write_text("a 1\nb 2\na 3\n")
     read = read_word_vectors(tmp_path / "a.vec")
-    assert read.vectors[read.index()["a"], 0] == 1
+    assert read.vectors[read.words.index("a"), 0] == 1
     assert len(read.words) == 2
 
 
