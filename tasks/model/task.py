@@ -79,7 +79,7 @@ def _located(config: ModelConfig) -> Iterator[dict[str, Any]]:
             yield from hub_rows(source.repo_id, source.revision, IMPORTED_PATTERNS, imported_files)
 
 
-@stage(name="model", version=2)
+@stage(name="model", version=3)
 def import_model(attempt: Attempt, config: ModelConfig, lock: Artifact) -> Summary:
     """Read the locked files; write safetensors, config, tokenizer and origin.json, once."""
     with tempfile.TemporaryDirectory(prefix="tokgraft-model-") as scratch:
