@@ -188,19 +188,23 @@ def up(
     ] = None,
     webhook: Annotated[
         Path | None,
-        typer.Option(help="Receive webhooks too; the allow-list of `tokgraft webhook`."),
+        typer.Option(
+            help="Allow-list of the webhook receiver; none: webhook/allow_list.yaml of the "
+            "configs, where TOKGRAFT_WEBHOOK_SECRET is set."
+        ),
     ] = None,
     webhook_port: Annotated[int, typer.Option(min=1, max=65535)] = 4280,
 ) -> None:
-    """Start a Prefect server and what runs flows from it; Ctrl-C ends all."""
+    """Start a Prefect server, what runs flows from it and webhooks; Ctrl-C ends all."""
     from flows.up import up as start
-    from flows.up_place import Place
+    from flows.up_place import Place, allow_list_of
     from infra.settings import get_settings
     from infra.stages import settings_store
 
     settings_store().check_writable()
     folder = (configs or get_settings().configs).absolute()
-    hook = None if webhook is None else (webhook.absolute(), webhook_port)
+    allowed = webhook.absolute() if webhook else allow_list_of(folder)
+    hook = None if allowed is None else (allowed, webhook_port)
     console = _console()
     start(
         Place(host, port, database_url, folder, hook),

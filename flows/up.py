@@ -13,6 +13,7 @@ from flows.up_parts import DEPLOYMENTS, Parts
 from flows.up_place import Place, check_place, make_home, taken_webhook_secrets
 from flows.up_state import check_port, sole_owner
 from infra.process_tree import adopt_orphans, bury_orphans
+from infra.settings import WEBHOOK_SECRET
 
 
 def up(place: Place, say: Callable[[str, str], None]) -> None:
@@ -45,8 +46,8 @@ def up(place: Place, say: Callable[[str, str], None]) -> None:
         parts.start()
         say("Prefect", place.url)
         say("API", f"{place.url}/api")
-        if hook is not None:
-            say("webhook", hook.url)
+        off = f"off: {WEBHOOK_SECRET} and webhook/allow_list.yaml beside the run files start it"
+        say("webhook", off if hook is None else hook.url)
         say("runs", f"{', '.join(DEPLOYMENTS)}, with the files of {place.configs}")
         say("records", place.records or str(home))
         say("logs", ", ".join(map(str, parts.logs)))

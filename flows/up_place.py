@@ -53,6 +53,12 @@ class Place:
         return _without_password(self.database_url) if self.database_url else None
 
 
+def allow_list_of(configs: Path) -> Path | None:
+    """The allow-list beside run files, where there is a secret to sign deliveries with."""
+    path = configs / "webhook" / "allow_list.yaml"
+    return path if os.environ.get(WEBHOOK_SECRET) and path.exists() else None
+
+
 def check_place(place: Place) -> None:
     """See that its run files can be used, and that nobody else can.
 

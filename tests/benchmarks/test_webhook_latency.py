@@ -95,6 +95,5 @@ def test_200_at_once(tmp_path: Path, bare_port: int):
         f"bare {np.median(bare):.0f} ms ({min(bare):.0f} to {max(bare):.0f}); "
         f"all runs there after {np.median(runs_seconds):.1f} s ({max(runs_seconds):.1f} at most)"
     )
-    # Whatever else the machine does only adds to these.
-    assert min(ours) < 300
-    assert min(runs_seconds) < 60
+    assert np.median(ours) < 300
+    assert max(runs_seconds) < 60

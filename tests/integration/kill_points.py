@@ -1,8 +1,8 @@
 """A pipeline that is killed at its N-th chance, run as a process of its own.
 
 The chances are not picked by hand: each change to a file below the store that Python makes (seen by
-an audit hook just before it happens), each table written and closed, each change that is asked of
-the object store, before and after, and each border between stages.
+an audit hook just before it happens), each table written and closed, each file of tensors, each
+change that is asked of the object store, before and after, and each border between stages.
 """
 
 import functools
@@ -35,6 +35,7 @@ class Chances:
         """See everything from now on."""
         import pyarrow.parquet as pq
 
+        import infra.weights
         import tasks.shared.task
         from infra.object_store import ObjectStore
 
@@ -42,6 +43,7 @@ class Chances:
         for kind, methods in (
             (ObjectStore, ("write", "create", "upload", "delete", "delete_file")),
             (pq.ParquetWriter, ("write_table", "close")),
+            (infra.weights, ("save_tensors",)),
             (tasks.shared.task, ("run_call",)),
             (tasks.shared.task.Stage, ("__call__",)),
         ):

@@ -126,6 +126,13 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
     assert {"corpus", "tokenizer", "pretraining", "report"} <= set(cached)
     artifacts = ask(server, "artifacts/filter")
     assert {"report", "corpus-summary", "pretraining-summary"} <= {a["key"] for a in artifacts}
+    [linked, *_] = [a for a in artifacts if a["key"] == "tokenizer-artifact"]
+    assert "/tokenizer/" in linked["data"]
+    [progress, *_] = [a for a in artifacts if a["key"] == "pretraining-progress"]
+    assert (progress["type"], float(progress["data"])) == ("progress", 100.0)
+    [trained] = [run for run in task_runs[0] if run["name"].startswith("pretraining")]
+    logs = ask(server, "logs/filter", logs={"task_run_id": {"any_": [trained["id"]]}})
+    assert logs, "a stage has a log of its own"
 
 
 def test_prefect_yaml_deploys_every_flow_to_a_work_pool(server, tmp_path: Path):

@@ -13,6 +13,7 @@ from flows.up_place import (
     OpenServerError,
     Place,
     UpError,
+    allow_list_of,
     check_place,
     client_environment,
     server_environment,
@@ -77,6 +78,20 @@ def test_a_webhook_port_that_is_taken_is_said_before_the_server_starts(hook: Pla
         place = replace(hook, port=port, webhook=(hook.webhook[0], taken))
         with pytest.raises(PortTakenError, match=f"127.0.0.1:{taken} .* with --webhook-port"):
             up(place, lambda *_: None)
+
+
+def test_webhooks_are_received_where_there_are_a_secret_and_an_allow_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TOKGRAFT_WEBHOOK_SECRET", raising=False)
+    path = tmp_path / "webhook" / "allow_list.yaml"
+    path.parent.mkdir()
+    path.write_text("deployments: {}")
+    assert allow_list_of(tmp_path) is None
+    monkeypatch.setenv("TOKGRAFT_WEBHOOK_SECRET", "s" * 40)
+    assert allow_list_of(tmp_path) == path
+    path.unlink()
+    assert allow_list_of(tmp_path) is None
 
 
 def test_its_own_worker_has_the_password(
