@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import _check_export, _export, app
+from flows.cli import app
+from flows.cli_export import check_export, export_model
 from infra.artifacts import Artifact
 from infra.stages import StageCall, run_call
 from tasks.shared.errors import InputError
@@ -29,17 +30,17 @@ def test_a_narrow_terminal_cuts_no_address_short(model: Artifact):
 
 def test_export_copies_the_model_alone(model: Artifact, tmp_path: Path):
     (Path(model.uri) / ".config.json.0f0f").write_text("half")
-    _export(model, tmp_path / "deep" / "model")
+    export_model(model, tmp_path / "deep" / "model")
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()] == [
         "deep/model/config.json"
     ]
 
 
 def test_looking_at_the_place_to_export_to_leaves_nothing_there(tmp_path: Path):
-    _check_export(tmp_path / "model")
+    check_export(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        _check_export(tmp_path / "file" / "model")
+        check_export(tmp_path / "file" / "model")
     with pytest.raises(InputError, match="nothing is overwritten"):
-        _check_export(tmp_path)
+        check_export(tmp_path)
