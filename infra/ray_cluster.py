@@ -120,6 +120,44 @@ def run_training(
                 raise failure
 
 
+def run_on_node(
+    work: Callable[[dict[str, Any], Callable[[Report], None]], Any],
+    payload: dict[str, Any],
+    settings: Settings,
+    on_report: Callable[[Report], None],
+) -> Any:
+    """Call a function once in a worker of the cluster, with a GPU to itself where there are some.
+
+    Args:
+        work: a module-level function of an installed module; it reads artifacts by itself.
+        payload: plain values.
+        settings: devices, cluster.
+        on_report: hears the function's reports, in a thread of this process.
+
+    Returns:
+        What the function returns. An error of its own is raised as it is.
+
+    Raises:
+        StoreNotSharedError: the store is a folder that a node of the cluster does not see.
+    """
+    with connected(settings):
+        import ray
+
+        check_store(settings)
+        board = board_beside_driver()
+        remote = ray.remote(num_cpus=1, num_gpus=int(_on_gpu(settings)), max_retries=1)(_on_node)
+        with polling(board, on_report, lambda: None):
+            return _result(remote.remote(work, payload, board, settings.n_threads))
+
+
+def _on_node(work: Callable[..., Any], payload: dict[str, Any], board: Any, n_threads: int) -> Any:
+    """What Ray calls in the worker process."""
+    import torch
+
+    torch.set_num_threads(n_threads or os.cpu_count() or 1)
+    return work(payload, Reports(board))
+
+
 @contextmanager
 def tasks_on_cluster(settings: Settings) -> Generator[_Apply | None]:
     """What applies a function to shards as Ray tasks, results in their order.

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from infra.artifacts import Artifact, Attempt, Summary, open_artifact
+from infra.artifacts import Artifact, Attempt, Summary
 from infra.located_files import (
     Row,
     file_row,
@@ -151,30 +151,19 @@ def initialise_embeddings(
     """
     import pyarrow as pa
 
-    from tasks.embedding.extra_rows import tool_texts, with_reserved_rows
+    from infra.settings import get_settings
+    from tasks.embedding.extra_rows import with_reserved_rows
     from tasks.embedding.initialise import Choices, initialise
-    from tasks.embedding.known import Known
-    from tasks.embedding.row_plan import plan_rows
+    from tasks.embedding.rows_worker import RowsJob, is_trained, make_on_node
     from tasks.embedding.type_rows import with_type_means
-    from tasks.embedding.worker import Readers, read_rows, term_types
-    from tasks.shared.extra_tokens import read_extra_tokens
+    from tasks.embedding.worker import term_types
     from tasks.shared.model_rows import find_row_names
-    from tasks.shared.vocabulary import Segmenter, read_vocabulary
 
-    model_folder, tokenizer_folder = open_artifact(model), open_artifact(tokenizer)
-    source, target = read_vocabulary(model_folder), read_vocabulary(tokenizer_folder)
-    extra = read_extra_tokens(tokenizer_folder)
-    plan = plan_rows(
-        source,
-        target,
-        Segmenter(model_folder).segment_all,
-        config.special_tokens,
-        tool_texts(extra.tools, config.tool_tokens),
-        extra.reserved,
-    )
-    names = find_row_names(model_folder)
-    known = Known(read_rows(model_folder, names, len(source)), plan, source, target)
-    readers = Readers(attempt, model_folder, tokenizer_folder, tokens, corpus, others)
+    job = RowsJob(
+        config=config, model=model, tokenizer=tokenizer, tokens=tokens, corpus=corpus,
+        others=others,
+    )  # fmt: skip
+    known, readers = job.known(), job.readers(attempt.progress)
     measured: Summary = {}
 
     def prior() -> HeadPrior:
@@ -185,17 +174,21 @@ def initialise_embeddings(
 
     method = config.initialiser
     choices = Choices(method.method, method.head, config.fallback, config.fallback_seed)
-    made = readers.make_rows(method, known)
+    if get_settings().ray_address is not None and is_trained(method):
+        made = make_on_node(job, attempt.progress)
+    else:
+        made = readers.make_rows(method, known)
     rows = initialise(known, made, choices, prior)
     if config.type_share:
-        types, of_head = term_types(tokenizer_folder), method.head in ("same", "untied")
-        rows = with_type_means(rows, plan, types, config.type_share, of_head=of_head)
-    rows = with_reserved_rows(rows, plan)
+        types, of_head = term_types(readers.tokenizer_folder), method.head in ("same", "untied")
+        rows = with_type_means(rows, known.plan, types, config.type_share, of_head=of_head)
+    rows = with_reserved_rows(rows, known.plan)
     if made.losses is not None:
         write_table(attempt.folder / "losses.parquet", pa.table({"loss": made.losses}))
     if made.network is not None:
         _write_network(attempt.folder, made.network, model)
     measured |= made.measured
+    names = find_row_names(readers.model_folder)
     return _write(attempt.folder, rows, known, names) | measured
 
 

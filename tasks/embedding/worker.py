@@ -6,12 +6,12 @@ Dimensions: W = new vocabulary.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.artifacts import Artifact, Attempt, open_artifact
+from infra.artifacts import Artifact, open_artifact
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     from tasks.shared.model_rows import RowNames
 
 LOCK_STAGE, VECTORS_STAGE = "embedding_lock", "word_vectors"
+Progress = Callable[[int | float, int | float, str], None]
 
 
 @dataclass(frozen=True)
 class Readers:
     """The artifacts of the stage, and readers of what is in them."""
 
-    attempt: Attempt
+    say: Progress
+    """Hears how far the work is: done, of how much, in words."""
     model_folder: Path
     tokenizer_folder: Path
     tokens: Artifact
@@ -189,7 +191,7 @@ class Readers:
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Say how far the work is."""
-        self.attempt.progress(done, total, text)
+        self.say(done, total, text)
 
     def prior(self, config: PrefixPrior, known: Known) -> HeadPrior:
         """Find the prior of the head rule ``prefix_prior`` from counts and hidden states."""
@@ -236,9 +238,7 @@ class Readers:
         hidden = read_hidden_states(
             self.model(),
             windows,
-            lambda done, total: self.attempt.progress(
-                float(done), float(total), "windows read by the source model"
-            ),
+            lambda done, total: self.progress(done, total, "windows read by the source model"),
         )
         return constant_direction(
             hidden.states, config.direction_ridge, config.max_direction_spread, hidden.logit_scale
