@@ -10,20 +10,24 @@ import yaml
 from s3_server import BUCKET
 
 from infra.artifacts import all_attempts
-from infra.object_store import ObjectStore
+from infra.settings import get_settings
+from infra.stages import settings_store
 from infra.verification import verify_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_every_stage_writes_to_a_bucket_and_is_found_there(tmp_path: Path, tiny_run: dict, s3):
+def test_every_stage_writes_to_a_bucket_and_is_found_there(
+    tmp_path: Path, tiny_run: dict, s3, monkeypatch: pytest.MonkeyPatch
+):
     s3.create_bucket(Bucket=BUCKET)
-    root = f"s3://{BUCKET}/run"
+    monkeypatch.setenv("TOKGRAFT_STORE", f"s3://{BUCKET}/run")
+    get_settings.cache_clear()
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(tiny_run))
 
     def run(machine: str) -> str:
-        place = {"TOKGRAFT_STORE": root, "TOKGRAFT_CACHE_DIR": str(tmp_path / machine)}
+        place = {"TOKGRAFT_CACHE_DIR": str(tmp_path / machine)}
         done = subprocess.run(
             [str(Path(sys.executable).with_name("tokgraft")), "run", str(file)],
             env={**os.environ, **place}, capture_output=True, text=True, timeout=400, check=False,
@@ -32,7 +36,7 @@ def test_every_stage_writes_to_a_bucket_and_is_found_there(tmp_path: Path, tiny_
         return done.stdout
 
     run("first")
-    store = ObjectStore(root)
+    store = settings_store()
     finished = set(all_attempts(store))
     stages = {path.split("/")[0] for path in finished}
     assert {
