@@ -46,17 +46,7 @@ def sole_owner(home: Path, url: str) -> Generator[None]:
 
 
 def check_port(host: str, port: int, url: str, option: str = "--port") -> None:
-    """See that nobody listens there.
-
-    Args:
-        host: of the address.
-        port: of the address.
-        url: where who has it may answer.
-        option: names another port.
-
-    Raises:
-        PortTakenError: says what does, as far as it tells.
-    """
+    """See that nobody listens there, with the arguments and errors of ``bound``."""
     bound(host, port, url, option).close()
 
 

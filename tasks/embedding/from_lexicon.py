@@ -54,6 +54,8 @@ def make_from_lexicon(method: FromLexicon, known: Known, lexicon: Lexicon) -> Ma
     Raises:
         InputError: vectors, dictionary, text or encoder cannot be used, alone or together.
     """
+    if not known.n_needed:
+        return MadeRows.nothing(known.rows)
     match method:
         case Wechsel():
             return _wechsel(method, known, lexicon)

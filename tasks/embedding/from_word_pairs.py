@@ -22,8 +22,6 @@ def make_from_word_pairs(method: PreAlign, known: Known, lexicon: Lexicon) -> Ma
     from tasks.embedding.prealign import AlignmentSettings, align_rows
 
     plan = known.plan
-    if not known.n_needed:
-        return MadeRows.nothing(known.rows)
     first = Composed(head=method.head) if method.start == "composed" else MeanOfPieces()
     start = make_from_source(first, known)
     read = read_dictionary(lexicon.file("dictionary"), reverse=method.dictionary.reverse)

@@ -316,6 +316,19 @@ def test_same_vocabulary_changes_no_bit(rows_for: RowsFor, method, head: str, mo
         assert rows.head_bias is None
 
 
+@each([method for method in METHODS if isinstance(method, FromLexicon)])
+def test_where_no_token_is_new_nothing_is_read_and_nothing_trained(method, tmp_path: Path):
+    known = Known(old_rows(), plan_rows(SOURCE, SOURCE, segment_all, {}), SOURCE, SOURCE)
+    letters = Letters(known)
+    nothing_there = Lexicon(
+        tmp_path, tmp_path, {}.__getitem__, letters.encode, letters.device, letters.model,
+        letters.compute_dtype,
+    )  # fmt: skip
+    made = make_from_lexicon(method, known, nothing_there)
+    assert len(made.found) == 0
+    assert made.losses is None
+
+
 @each_method
 @each_model
 def test_permuted_vocabulary_permutes_rows(rows_for: RowsFor, method, model: str):
