@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from tasks.embedding.config_base import HeadRule, InitialiserConfig
+from tasks.embedding.config_learned import Hypernetwork
+from tasks.embedding.config_outside import OutsideFiles
 from tasks.shared.config import StageConfig
 
 
@@ -75,8 +77,8 @@ class TokenDistillation(InitialiserConfig):
 
     method: Literal["token_distillation"] = "token_distillation"
     head: HeadRule = "prefix_prior"
-    start: Literal["mean_of_pieces", "composed"] = "composed"
-    """Rows that training starts from."""
+    start: Literal["mean_of_pieces", "composed"] | Hypernetwork = "composed"
+    """Rows that training starts from. Head rows are made by its own rule, not by the start's."""
     n_steps: int = Field(default=100, ge=0)
     """Optimizer steps; 0 leaves the rows that training starts from."""
     windows_per_step: int = Field(default=8, gt=0)
@@ -93,3 +95,8 @@ class TokenDistillation(InitialiserConfig):
     multiplies it."""
     seed: int = Field(default=0, ge=0)
     """Chooses documents and the order of their windows."""
+
+    @property
+    def outside_files(self) -> OutsideFiles | None:
+        """What a network that it starts from reads."""
+        return None if isinstance(self.start, str) else self.start.outside_files

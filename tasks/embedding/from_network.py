@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
 from tasks.embedding.config_learned import Hypernetwork, NetworkFile, TrainedNetwork
-from tasks.embedding.from_text import Texts
 from tasks.embedding.known import Known
 from tasks.embedding.made_rows import MadeNetwork, MadeRows
 from tasks.embedding.mean_of_pieces import uniform_weights
@@ -17,19 +14,7 @@ from tasks.embedding.network_file import check_network, load_network, network_ar
 from tasks.embedding.network_lessons import Lessons
 from tasks.embedding.piece_rows import make_all
 from tasks.embedding.row_network import NetworkShape, RowNetwork
-
-
-@runtime_checkable
-class Outside(Texts, Protocol):
-    """Text, and files from outside the run."""
-
-    def device(self) -> str:
-        """Where networks are computed."""
-        ...
-
-    def outside_file(self, role: str) -> Path:
-        """The locked file that is this to the initialiser."""
-        ...
+from tasks.embedding.texts import Outside
 
 
 def make_from_network(method: Hypernetwork, known: Known, outside: Outside) -> MadeRows:

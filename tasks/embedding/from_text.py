@@ -3,57 +3,30 @@
 Dimensions: W = new vocabulary, K = tokens that need rows.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import replace
 
 import numpy as np
 
 from tasks.embedding.align import align_weights
+from tasks.embedding.config_learned import Hypernetwork
 from tasks.embedding.config_source import Composed, MeanOfPieces
 from tasks.embedding.config_text import Align, Focus, TokAlign, TokenDistillation
 from tasks.embedding.focus import focus_weights
+from tasks.embedding.from_network import make_from_network
 from tasks.embedding.initialisers import make_from_source
 from tasks.embedding.known import Known
 from tasks.embedding.made_rows import MadeRows
 from tasks.embedding.sampling import BYTES_PER_TOKEN
+from tasks.embedding.texts import Outside
 from tasks.embedding.tokalign import tokalign_weights
 from tasks.embedding.token_vectors import train_token_vectors
 from tasks.embedding.two_cuts import Spelling, cut_paired_windows
 from tasks.shared.document_prefix import document_prefix_id
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
 FromText = Focus | Align | TokAlign | TokenDistillation
 
 
-@runtime_checkable
-class Texts(Protocol):
-    """Documents of the corpus as arrays of ids, and the model that is to read them."""
-
-    def new_ids(self, max_bytes: int, seed: int) -> Iterator[np.ndarray]:
-        """Documents under the new tokenizer, up to a budget."""
-        ...
-
-    def both_ids(self, max_bytes: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The same documents under the old and under the new tokenizer."""
-        ...
-
-    def model(self) -> "PreTrainedModel":
-        """The source model in float32."""
-        ...
-
-    def compute_dtype(self, asked: str) -> "torch.dtype":
-        """Dtype of matrix products on this machine."""
-        ...
-
-    def progress(self, done: int, total: int, text: str) -> None:
-        """Say how far the work is."""
-        ...
-
-
-def make_from_text(method: FromText, known: Known, texts: Texts) -> MadeRows:
+def make_from_text(method: FromText, known: Known, texts: Outside) -> MadeRows:
     """Make rows for every token that needs them.
 
     Raises:
@@ -96,16 +69,29 @@ def make_from_text(method: FromText, known: Known, texts: Texts) -> MadeRows:
             return _distilled(method, known, texts)
 
 
-def _distilled(method: TokenDistillation, known: Known, texts: Texts) -> MadeRows:
+def _start(method: TokenDistillation, known: Known, outside: Outside) -> MadeRows:
+    """Rows that distillation starts from."""
+    match method.start:
+        case "mean_of_pieces":
+            return make_from_source(MeanOfPieces(), known)
+        case "composed":
+            return make_from_source(Composed(head=method.head), known)
+        case Hypernetwork():
+            network = method.start.model_copy(update={"head": method.head})
+            made = make_from_network(network, known, outside)
+            of_start = {f"start_{name}": value for name, value in made.measured.items()}
+            return replace(made, measured=of_start)
+
+
+def _distilled(method: TokenDistillation, known: Known, outside: Outside) -> MadeRows:
     """Input rows trained on hidden states; what the text never has keeps its first row."""
     from tasks.embedding.token_distillation import DistillationSettings, distil_rows
 
     plan, source, target = known.plan, known.source, known.target
-    first = Composed(head=method.head) if method.start == "composed" else MeanOfPieces()
-    start = make_from_source(first, known)
+    start = _start(method, known, outside)
     n_tokens = method.n_steps * method.windows_per_step * method.window_tokens
     windows = cut_paired_windows(
-        texts.both_ids(BYTES_PER_TOKEN * max(n_tokens, 1), method.seed),
+        outside.both_ids(BYTES_PER_TOKEN * max(n_tokens, 1), method.seed),
         Spelling.of(source.token_bytes),
         Spelling.of(target.token_bytes),
         (document_prefix_id(source.roles), document_prefix_id(target.roles)),
@@ -113,13 +99,14 @@ def _distilled(method: TokenDistillation, known: Known, texts: Texts) -> MadeRow
     )
     settings = DistillationSettings(
         method.n_steps, method.windows_per_step, method.lr, method.n_layers,
-        texts.compute_dtype(method.compute_dtype), method.seed,
+        outside.compute_dtype(method.compute_dtype), method.seed,
     )  # fmt: skip
 
     def show(done: int, loss: float) -> None:
-        texts.progress(done, method.n_steps, f"distance of hidden states {loss:.3f}")
+        outside.progress(done, method.n_steps, f"distance of hidden states {loss:.3f}")
 
     tokens_K = plan.needed.astype(np.int64)
-    made = distil_rows(texts.model(), windows, start.input, tokens_K, plan.match, settings, show)
-    note = f"trained to read as its pieces do, from {method.start}"
-    return start.with_trained(made.input, made.seen, note, made.loss, {})
+    made = distil_rows(outside.model(), windows, start.input, tokens_K, plan.match, settings, show)
+    first = method.start if isinstance(method.start, str) else method.start.method
+    note = f"trained to read as its pieces do, from {first}"
+    return start.with_trained(made.input, made.seen, note, made.loss, start.measured)

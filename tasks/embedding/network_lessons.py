@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from tasks.embedding.config_learned import HiddenStates, Hypernetwork, NextToken, TrainedNetwork
-from tasks.embedding.from_text import Texts
 from tasks.embedding.frozen_body import frozen_body
 from tasks.embedding.hidden_states import read_hidden_states
 from tasks.embedding.known import Known
@@ -22,6 +21,7 @@ from tasks.embedding.row_network import RowNetwork
 from tasks.embedding.sampled_batches import SampledBatch, Sampler
 from tasks.embedding.sampled_cuts import SampledCuts
 from tasks.embedding.sampling import BYTES_PER_TOKEN
+from tasks.embedding.texts import Texts
 from tasks.embedding.two_cuts import PairedWindow, Spelling, cut_paired_windows
 from tasks.shared.document_prefix import document_prefix_id
 
