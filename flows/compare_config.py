@@ -111,6 +111,8 @@ def _seeded(embedding: EmbeddingConfig, seed: int) -> EmbeddingConfig:
         drawn["initialiser"] = method.model_copy(update={"seed": seed})
     if method.head == "prefix_prior":
         drawn["prefix_prior"] = embedding.prefix_prior.model_copy(update={"seed": seed})
+    if embedding.head_fit is not None:
+        drawn["head_fit"] = embedding.head_fit.model_copy(update={"seed": seed})
     if "normal" in embedding.fallback:
         drawn["fallback_seed"] = seed
     return embedding.model_copy(update=drawn)

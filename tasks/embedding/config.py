@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from tasks.embedding.config_base import FallbackStep, PrefixPrior
 from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
+from tasks.embedding.config_head_fit import HeadFit
 from tasks.embedding.config_learned import Hypernetwork, HyperOfa
 from tasks.embedding.config_lexical import Ofa, TokenAdapt, TransTokenizer, Wechsel
 from tasks.embedding.config_prealign import PreAlign
@@ -54,6 +55,9 @@ class EmbeddingConfig(StageConfig):
     """How rows of tokens are made that the source model does not have."""
     prefix_prior: PrefixPrior = PrefixPrior()
     """Strengths of the head rule ``prefix_prior``, where the initialiser's head is made by it."""
+    head_fit: HeadFit | None = None
+    """Fit the head rows of new tokens to text after they were made; needs a head of its own. Null
+    leaves them as the head rule makes them."""
     special_tokens: dict[str, str] = Field(default_factory=dict)
     """New special token -> old special token whose rows it takes, beyond role and equal text."""
     tool_tokens: Literal["description", "name"] = "description"

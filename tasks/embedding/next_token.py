@@ -57,6 +57,16 @@ def next_token_loss(
     device = states_BLD.device
     is_next = torch.from_numpy(is_text_BL[:, 1:]).to(device)
     targets_N = torch.from_numpy(targets_BL[:, 1:]).to(device)[is_next]
-    logits_NC = states_BLD[:, :-1][is_next] @ candidates.rows.T
+    return candidate_loss(states_BLD[:, :-1][is_next], targets_N, candidates, logit_scale)
+
+
+def candidate_loss(
+    states_ND: Float[Tensor, "N D"],
+    targets_N: Int64[Tensor, " N"],
+    candidates: Candidates,
+    logit_scale: float,
+) -> Float[Tensor, ""]:
+    """Mean of nats per position; what ``next_token_loss`` is on windows."""
+    logits_NC = states_ND @ candidates.rows.T
     logits_NC = logit_scale * (logits_NC.float() + candidates.bias)
     return nn.functional.cross_entropy(logits_NC + candidates.log_weights(), targets_N)

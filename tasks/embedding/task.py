@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from infra.artifacts import Artifact, Attempt, Summary
+from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.located_files import (
     Row,
     file_row,
@@ -29,7 +29,6 @@ from tasks.shared.sources import Directory, HubRepository
 from tasks.shared.task import stage
 
 if TYPE_CHECKING:
-    from tasks.embedding.head_rule import HeadPrior
     from tasks.embedding.known import Known
     from tasks.embedding.made_rows import MadeNetwork
     from tasks.embedding.rows import NewRows
@@ -152,44 +151,25 @@ def initialise_embeddings(
     import pyarrow as pa
 
     from infra.settings import get_settings
-    from tasks.embedding.extra_rows import with_reserved_rows
-    from tasks.embedding.initialise import Choices, initialise
-    from tasks.embedding.rows_worker import RowsJob, is_trained, make_on_node
-    from tasks.embedding.type_rows import with_type_means
-    from tasks.embedding.worker import term_types
+    from tasks.embedding.rows_worker import RowsJob, compute_on_node, compute_rows, is_trained
     from tasks.shared.model_rows import find_row_names
 
     job = RowsJob(
         config=config, model=model, tokenizer=tokenizer, tokens=tokens, corpus=corpus,
         others=others,
     )  # fmt: skip
-    known, readers = job.known(), job.readers(attempt.progress)
-    measured: Summary = {}
-
-    def prior() -> HeadPrior:
-        found = readers.prior(config.prefix_prior, known)
-        if found.direction is not None:
-            measured["constant_direction_spread"] = found.direction.spread
-        return found
-
-    method = config.initialiser
-    choices = Choices(method.method, method.head, config.fallback, config.fallback_seed)
-    if get_settings().ray_address is not None and is_trained(method):
-        made = make_on_node(job, attempt.progress)
+    known = job.known()
+    if get_settings().ray_address is not None and is_trained(config):
+        computed = compute_on_node(job, attempt.progress)
     else:
-        made = readers.make_rows(method, known)
-    rows = initialise(known, made, choices, prior)
-    if config.type_share:
-        types, of_head = term_types(readers.tokenizer_folder), method.head in ("same", "untied")
-        rows = with_type_means(rows, known.plan, types, config.type_share, of_head=of_head)
-    rows = with_reserved_rows(rows, known.plan)
-    if made.losses is not None:
-        write_table(attempt.folder / "losses.parquet", pa.table({"loss": made.losses}))
-    if made.network is not None:
-        _write_network(attempt.folder, made.network, model)
-    measured |= made.measured
-    names = find_row_names(readers.model_folder)
-    return _write(attempt.folder, rows, known, names) | measured
+        computed = compute_rows(job, known, attempt.progress)
+    for name, losses in (("losses", computed.made.losses), ("head_losses", computed.head_losses)):
+        if losses is not None:
+            write_table(attempt.folder / f"{name}.parquet", pa.table({"loss": losses}))
+    if computed.made.network is not None:
+        _write_network(attempt.folder, computed.made.network, model)
+    names = find_row_names(open_artifact(model))
+    return _write(attempt.folder, computed.rows, known, names) | computed.measured
 
 
 def _write_network(folder: Path, network: MadeNetwork, model: Artifact) -> None:

@@ -8,10 +8,11 @@ from embedding_inputs import Inputs, extended
 
 from infra.settings import get_settings
 from tasks.embedding.config import EmbeddingConfig
+from tasks.embedding.config_head_fit import HeadFit
 from tasks.embedding.config_learned import HiddenStates, Hypernetwork, TrainedNetwork
 from tasks.embedding.config_source import Composed
 from tasks.embedding.config_text import TokenDistillation
-from tasks.embedding.rows_worker import RowsJob, is_trained, make_on_node
+from tasks.embedding.rows_worker import RowsJob, compute_on_node, compute_rows, is_trained
 from tasks.shared.errors import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -24,7 +25,8 @@ def inputs(tiny_model_folder: Path, small_corpus_texts: list[str]) -> Inputs:
 
 
 def job_of(inputs: Inputs, method) -> RowsJob:
-    config = EmbeddingConfig(initialiser=method)
+    fit = HeadFit(n_positions=500, n_negatives=50, compute_dtype="float32")
+    config = EmbeddingConfig(initialiser=method, head_fit=fit)
     return RowsJob(
         config=config, model=inputs.model, tokenizer=inputs.tokenizer, tokens=inputs.tokens,
         corpus=inputs.corpus, others=(),
@@ -39,20 +41,23 @@ def test_a_network_trained_on_a_node_makes_the_rows_of_one_trained_here(inputs: 
     method = Hypernetwork(head="first_piece", network=network)
     job = job_of(inputs, method)
     heard = list[str]()
-    there = make_on_node(job, lambda done, total, text: heard.append(text))
-    here = job.readers(lambda *_: None).make_rows(method, job.known())
-    np.testing.assert_array_equal(there.input, here.input)
-    np.testing.assert_array_equal(there.losses, here.losses)
+    there = compute_on_node(job, lambda done, total, text: heard.append(text))
+    here = compute_rows(job, job.known(), lambda *_: None)
+    np.testing.assert_array_equal(there.rows.input, here.rows.input)
+    np.testing.assert_array_equal(there.rows.head, here.rows.head)
+    np.testing.assert_array_equal(there.made.losses, here.made.losses)
+    np.testing.assert_array_equal(there.head_losses, here.head_losses)
     assert heard
 
 
 def test_an_error_on_a_node_is_the_one_of_here(inputs: Inputs):
     method = TokenDistillation(n_steps=1, n_layers=99)
     with pytest.raises(InputError, match="99"):
-        make_on_node(job_of(inputs, method), lambda *_: None)
+        compute_on_node(job_of(inputs, method), lambda *_: None)
 
 
 def test_what_is_trained_goes_to_a_cluster_and_nothing_else():
-    assert is_trained(TokenDistillation())
-    assert not is_trained(Composed())
+    assert is_trained(EmbeddingConfig(initialiser=TokenDistillation()))
+    assert is_trained(EmbeddingConfig(initialiser=Composed(), head_fit=HeadFit()))
+    assert not is_trained(EmbeddingConfig(initialiser=Composed()))
     assert get_settings().ray_address is None

@@ -1,0 +1,32 @@
+"""Head rows fitted to text, behind any initialiser."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.shared.config import StageConfig
+
+
+class HeadFit(StageConfig):
+    """Fit the head rows of new tokens to next tokens of text; all else stays as it is.
+
+    With its states given, this is a logistic regression: convex, and cheap beside reading them.
+    """
+
+    n_positions: int = Field(default=65_536, gt=0)
+    """Next tokens that are read."""
+    window_tokens: int = Field(default=256, gt=1)
+    """Longest stretch of text that is read at once."""
+    n_passes: int = Field(default=2, gt=0)
+    """How often each position is seen."""
+    positions_per_step: int = Field(default=512, gt=0)
+    """Positions of one optimizer step."""
+    n_negatives: int = Field(default=4096, gt=0)
+    """Tokens that stand for all those a step does not hold, drawn anew each step."""
+    lr: float = Field(default=1e-3, gt=0.0)
+    """Peak rate of Adam; falls to zero along half a cosine."""
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products in the model; the regression is in float32. ``auto``: bfloat16 where the
+    hardware multiplies it."""
+    seed: int = Field(default=0, ge=0)
+    """Chooses documents, their order and the negatives."""

@@ -1,0 +1,110 @@
+"""Fit the head of a whole vocabulary to text of the corpus, and say so in its origins.
+
+Dimensions: W = new vocabulary, K = tokens whose rows may move.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Int64
+
+from tasks.embedding.config import EmbeddingConfig
+from tasks.embedding.config_head_fit import HeadFit
+from tasks.embedding.head_fit import FitSettings, FittedHead, FixedHead, fit_head
+from tasks.embedding.known import Known
+from tasks.embedding.rows import NewRows
+from tasks.embedding.sampling import BYTES_PER_TOKEN, cut_windows
+from tasks.embedding.texts import Texts
+from tasks.shared.document_prefix import document_prefix_id
+from tasks.shared.errors import InputError
+
+_PROBE_TOKENS = 8
+
+
+class HeadNotOwnError(InputError):
+    """The head is to be fitted and is the input."""
+
+
+def check_own_head(config: EmbeddingConfig, known: Known) -> None:
+    """Refuse to fit head rows that are input rows.
+
+    Raises:
+        HeadNotOwnError: the model is tied and stays so.
+    """
+    if config.head_fit is not None and known.rows.tied and config.initialiser.head == "same":
+        raise HeadNotOwnError(
+            "head_fit moves head rows alone, and in this model they are the input rows, which "
+            "initialiser.head: same leaves so; choose head: prefix_prior, first_piece or untied, "
+            "or leave head_fit out."
+        )
+
+
+def with_fitted_head(
+    rows: NewRows, config: HeadFit, known: Known, texts: Texts
+) -> tuple[NewRows, FittedHead | None]:
+    """Fit the head rows of tokens that are not the source's; None where there are none.
+
+    Raises:
+        NonlinearHeadError: the model bends its logits.
+    """
+    tokens_K = _movable(rows)
+    if rows.head is None or not len(tokens_K):
+        return rows, None
+    fitted = _fit(rows, rows.head, tokens_K, config, known, texts)
+    origins = rows.head_origins or rows.input_origins
+    notes = tuple(
+        f"{note}; fitted where it comes next, {count} times".removeprefix("; ") if count else note
+        for note, count in zip(origins.notes, fitted.counts.tolist(), strict=True)
+    )
+    return replace(rows, head=fitted.rows, head_origins=replace(origins, notes=notes)), fitted
+
+
+def _movable(rows: NewRows) -> Int64[np.ndarray, " K"]:
+    step_W = np.array(rows.steps)
+    return np.flatnonzero((step_W != "kept") & (step_W != "reserved"))
+
+
+def _fit(
+    rows: NewRows,
+    head_WD: np.ndarray,
+    tokens_K: Int64[np.ndarray, " K"],
+    config: HeadFit,
+    known: Known,
+    texts: Texts,
+) -> FittedHead:
+    import torch
+
+    from tasks.embedding.frozen_body import frozen_body
+    from tasks.embedding.hidden_states import read_hidden_states
+    from tasks.embedding.states_of_text import n_positions, read_states
+
+    windows = _windows(config, known, texts)
+    model = texts.model()
+    prefix = document_prefix_id(known.source.roles)
+    probe = [prefix, *range(min(_PROBE_TOKENS, len(known.source)))]
+    head = FixedHead(head_WD, rows.head_bias, read_hidden_states(model, [probe]).logit_scale)
+    settings = FitSettings(
+        config.n_passes, config.positions_per_step, config.n_negatives, config.lr, config.seed
+    )
+
+    def show(done: int, total: int, loss: float) -> None:
+        texts.progress(done, total, f"head fitted to next tokens, {loss:.3f} nats")
+
+    with frozen_body(model, None) as body:
+        rows_WD = torch.from_numpy(rows.input).to(body.table.weight.device)
+        dtype = texts.compute_dtype(config.compute_dtype)
+        parts = read_states(body, rows_WD, windows, dtype)
+        return fit_head(head, tokens_K, parts, n_positions(windows), settings, show)
+
+
+def _windows(config: HeadFit, known: Known, texts: Texts) -> Sequence[Sequence[int]]:
+    budget_bytes = BYTES_PER_TOKEN * config.n_positions
+    documents = [ids.tolist() for ids in texts.new_ids(budget_bytes, config.seed)]
+    return cut_windows(
+        documents,
+        document_prefix_id(known.target.roles),
+        config.window_tokens,
+        config.n_positions,
+        np.random.default_rng(config.seed),
+    )

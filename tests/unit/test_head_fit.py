@@ -1,0 +1,125 @@
+"""Head rows fitted to the states that stand before next tokens."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from embedding_inputs import COMPOSED, MEAN, Inputs, extended, rows_of
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from infra.artifacts import open_artifact
+from infra.parquet import read_table
+from tasks.embedding.config_head_fit import HeadFit
+from tasks.embedding.fitted_head import HeadNotOwnError
+from tasks.embedding.frozen_body import frozen_body
+from tasks.embedding.head_fit import FitSettings, FixedHead, HeadFitDivergedError, fit_head
+from tasks.embedding.states_of_text import States, n_positions, read_states
+from tasks.shared.run_options import RunOptions, run_options
+
+LEFT, RIGHT = 3, 4
+SETTINGS = FitSettings(n_passes=40, positions_per_step=8, n_negatives=64, lr=0.1, seed=0)
+
+
+def two_contexts() -> Iterator[States]:
+    """Token 3 comes behind one state, token 4 behind another, and old token 0 behind both."""
+    states = torch.eye(4)[[0, 1, 0, 1] * 4]
+    yield States(states, np.array([LEFT, RIGHT, LEFT, 0] * 4))
+
+
+def test_tokens_of_one_first_piece_are_told_apart_by_what_stands_before_them():
+    head = FixedHead(np.zeros((6, 4), np.float32), None, 1.0)
+    head.rows[[LEFT, RIGHT, 5], 0] = 1.0
+    fitted = fit_head(head, np.array([LEFT, RIGHT, 5]), two_contexts(), 16, SETTINGS)
+    logits = fitted.rows[[LEFT, RIGHT]] @ np.eye(4, dtype=np.float32)[:2].T
+    assert logits[0, 0] > logits[1, 0]
+    assert logits[1, 1] > logits[0, 1]
+    assert fitted.loss[-1] < fitted.loss[0]
+    assert fitted.counts.tolist() == [0, 0, 0, 8, 4, 0]
+    # Old tokens, and a new one that the text never has, are as they were.
+    np.testing.assert_array_equal(fitted.rows[[0, 1, 2, 5]], head.rows[[0, 1, 2, 5]])
+
+
+def test_with_all_tokens_as_negatives_the_loss_is_that_of_the_whole_head():
+    rng = np.random.default_rng(0)
+    rows, bias = rng.normal(size=(50, 8)).astype(np.float32), rng.normal(size=50)
+    states, targets = torch.from_numpy(rng.normal(size=(16, 8))).float(), rng.integers(50, size=16)
+    settings = replace(SETTINGS, n_passes=1, positions_per_step=16, n_negatives=5000)
+    head = FixedHead(rows, bias.astype(np.float32), 0.5)
+    fitted = fit_head(head, np.arange(20), [States(states, targets)], 16, settings)
+    logits = 0.5 * (states @ torch.from_numpy(rows).T + torch.from_numpy(bias).float())
+    whole = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets))
+    assert fitted.loss[0] == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_a_rate_too_high_is_said():
+    settings = replace(SETTINGS, lr=1e38)
+    with pytest.raises(HeadFitDivergedError, match=r"lr=1e\+38; lower head_fit\.lr"):
+        fit_head(
+            FixedHead(np.zeros((6, 4), np.float32), None, 1.0),
+            np.array([LEFT]), two_contexts(), 16, settings,
+        )  # fmt: skip
+
+
+def test_states_are_those_of_each_window_read_alone():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=30, hidden_size=8, intermediate_size=8, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    rows = torch.randn(40, 8)
+    rng = np.random.default_rng(0)
+    windows = [rng.integers(40, size=n).tolist() for n in (5, 9, 2, 7, 3, 8, 6, 4, 9, 5)]
+    with frozen_body(model, None) as body:
+        parts = list(read_states(body, rows, windows, torch.float32))
+        alone = [body.states(rows[torch.tensor([window])])[0, :-1] for window in windows]
+    torch.testing.assert_close(torch.cat([p.states for p in parts]), torch.cat(alone).detach())
+    targets = np.concatenate([part.targets for part in parts])
+    assert targets.tolist() == [token for window in windows for token in window[1:]]
+    assert len(targets) == n_positions(windows)
+
+
+FIT = HeadFit(
+    n_positions=3000, window_tokens=32, positions_per_step=64, n_negatives=3000, n_passes=3,
+    lr=0.02, compute_dtype="float32",
+)  # fmt: skip
+
+
+@pytest.fixture
+def inputs(tiny_model_folder: Path, small_corpus_texts: list[str]) -> Inputs:
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    return Inputs(tiny_model_folder, tokenizer, small_corpus_texts)
+
+
+def test_the_stage_moves_head_rows_of_new_tokens_alone_and_predicts_text_better(
+    inputs: Inputs,
+):
+    plain = inputs.initialise(COMPOSED)
+    artifact = inputs.initialise(COMPOSED.model_copy(update={"head_fit": FIT}))
+    n_old = AutoModelForCausalLM.from_pretrained(inputs.folder).config.vocab_size
+    before, after = rows_of(plain)[0], rows_of(artifact)[0]
+    assert torch.equal(after["input_rows"], before["input_rows"])
+    assert torch.equal(after["head_rows"][:n_old], before["head_rows"][:n_old])
+    moved = (after["head_rows"] != before["head_rows"]).any(dim=1)
+    assert moved.any()
+    assert int(moved.sum()) == artifact.summary["n_head_fitted"]
+    losses = read_table(open_artifact(artifact) / "head_losses.parquet")["loss"].to_numpy()
+    assert losses[-5:].mean() < losses[:5].mean()
+    lineage = read_table(open_artifact(artifact) / "lineage.parquet").to_pylist()
+    notes = {row["id"]: row["note"] for row in lineage if row["part"] == "head"}
+    assert {token for token, note in notes.items() if "; fitted where it comes next, " in note} == {
+        *moved.nonzero().flatten().tolist()
+    }
+    token = run_options.set(RunOptions(force=frozenset({"embedding"})))
+    again = inputs.initialise(COMPOSED.model_copy(update={"head_fit": FIT}))
+    run_options.reset(token)
+    assert again.uri != artifact.uri
+    assert again.digest == artifact.digest
+
+
+def test_a_head_that_is_the_input_is_not_fitted(inputs: Inputs):
+    with pytest.raises(HeadNotOwnError, match="choose head: prefix_prior, first_piece or untied"):
+        inputs.initialise(MEAN.model_copy(update={"head_fit": FIT}))
