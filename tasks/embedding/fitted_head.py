@@ -13,7 +13,7 @@ from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_head_fit import HeadFit
 from tasks.embedding.head_fit import FitSettings, FittedHead, FixedHead, fit_head
 from tasks.embedding.known import Known
-from tasks.embedding.rows import NewRows
+from tasks.embedding.rows import NewRows, Origins
 from tasks.embedding.sampling import BYTES_PER_TOKEN, cut_windows
 from tasks.embedding.texts import Texts
 from tasks.shared.document_prefix import document_prefix_id
@@ -52,12 +52,19 @@ def with_fitted_head(
     if rows.head is None or not len(tokens_K):
         return rows, None
     fitted = _fit(rows, rows.head, tokens_K, config, known, texts)
-    origins = rows.head_origins or rows.input_origins
-    notes = tuple(
-        f"{note}; fitted where it comes next, {count} times".removeprefix("; ") if count else note
-        for note, count in zip(origins.notes, fitted.counts.tolist(), strict=True)
-    )
-    return replace(rows, head=fitted.rows, head_origins=replace(origins, notes=notes)), fitted
+    origins = _fitted_origins(rows.head_origins or rows.input_origins, fitted)
+    return replace(rows, head=fitted.rows, head_origins=origins), fitted
+
+
+def _fitted_origins(origins: Origins, fitted: FittedHead) -> Origins:
+    """Say of each row that moved that it did, and by how much text."""
+    methods, notes = list(origins.methods), list(origins.notes)
+    for token in np.flatnonzero(fitted.counts).tolist():
+        if methods[token] != "fallback":
+            methods[token] += ", fitted"
+        text = f"fitted where it comes next, {fitted.counts[token]} times"
+        notes[token] = f"{notes[token]}; {text}" if notes[token] else text
+    return replace(origins, methods=tuple(methods), notes=tuple(notes))
 
 
 def _movable(rows: NewRows) -> Int64[np.ndarray, " K"]:
