@@ -53,6 +53,9 @@ class MergeRegression(InitialiserConfig):
     method: Literal["merge_regression"] = "merge_regression"
     merge_ridge: float = Field(default=0.01, gt=0.0)
     """Ridge of the merge regression, as a multiple of the features' mean variance."""
+    count_power: float = Field(default=0.75, ge=0.0)
+    """An old merge weighs its token's occurrences in the corpus, and a half, to this power; 0
+    weighs all alike."""
 
 
 class Composed(InitialiserConfig):
@@ -60,7 +63,10 @@ class Composed(InitialiserConfig):
 
     method: Literal["composed"] = "composed"
     head: HeadRule = "prefix_prior"
-    mean_weight: float = Field(default=0.5, ge=0.0, le=1.0)
+    mean_weight: float = Field(default=0.3, ge=0.0, le=1.0)
     """Share of the mean of pieces in a new row; the rest is merge regression."""
     merge_ridge: float = Field(default=0.01, gt=0.0)
     """Ridge of the merge regression, as a multiple of the features' mean variance."""
+    count_power: float = Field(default=0.75, ge=0.0)
+    """An old merge weighs its token's occurrences in the corpus, and a half, to this power; 0
+    weighs all alike."""

@@ -98,9 +98,11 @@ def _regressed(method: MergeRegression | Composed, mean_weight: float, known: Kn
     merge_plan = plan_merges(len(known.source), plan.match, known.target_merges, plan.pieces)
     node_K = merge_plan.node_of[plan.needed]
     pieces = uniform_weights(plan.needed_pieces)
+    merges_M3 = known.source_merges
+    weights_M = (known.old_counts[merges_M3[:, 2]] + 0.5) ** method.count_power
 
     def make(old_VD: Float32[np.ndarray, "V D"]) -> Float32[np.ndarray, "K D"]:
-        made = regress_rows(old_VD, known.source_merges, method.merge_ridge, merge_plan, node_K)
+        made = regress_rows(old_VD, merges_M3, method.merge_ridge, weights_M, merge_plan, node_K)
         # The mixture keeps its shorter norm: bringing it to the old one cost 0.08 bits per byte.
         return share * pieces.rows(old_VD) + (1 - share) * made
 

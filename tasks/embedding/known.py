@@ -1,6 +1,6 @@
 """What every initialiser is given.
 
-Dimensions: M = merges.
+Dimensions: V = old vocabulary, W = new vocabulary, M = merges.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ class Known:
     plan: RowPlan
     source: Vocabulary
     target: Vocabulary
+    counts: Int64[np.ndarray, " W"]
+    """Occurrences of each new token in the corpus."""
 
     @property
     def n_needed(self) -> int:
@@ -36,6 +38,14 @@ class Known:
     def target_merges(self) -> Int32[np.ndarray, "M 3"]:
         """The same of the new tokenizer."""
         return np.array(self.target.merges_of_rows(), np.int32).reshape(-1, 3)
+
+    @property
+    def old_counts(self) -> Int64[np.ndarray, " V"]:
+        """Occurrences of each old token among them; 0 for those that the new vocabulary lacks."""
+        counts_V = np.zeros(len(self.source), np.int64)
+        kept_W = self.plan.match >= 0
+        np.add.at(counts_V, self.plan.match[kept_W], self.counts[kept_W])
+        return counts_V
 
     @property
     def source_bytes(self) -> Int64[np.ndarray, " V"]:

@@ -1,6 +1,8 @@
 """The model's own vocabulary teaches how a row is composed of two rows.
 
-Every old merge (l, r) -> t is one example of E_t from [E_l, E_r]. A ridge regression over all of
+Every old merge (l, r) -> t is one example of E_t from [E_l, E_r], and weighs the more the more
+often t occurs in the corpus: rows that are rarely trained teach little, and tokens of another
+language compose in another way. A ridge regression over all of
 them gives a linear map, which is applied along the merges of the new tokens in order, so that a
 new token may be composed of new tokens.
 
@@ -11,7 +13,7 @@ F = 2 D, D = model width.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Float64, Int32
 from scipy.linalg import solve
 
 from tasks.embedding.merge_plan import MergePlan
@@ -41,7 +43,10 @@ class MergeMap:
 
 
 def fit_merges(
-    source_VD: Float32[np.ndarray, "V D"], merges_M3: Int32[np.ndarray, "M 3"], ridge: float
+    source_VD: Float32[np.ndarray, "V D"],
+    merges_M3: Int32[np.ndarray, "M 3"],
+    ridge: float,
+    weights_M: Float64[np.ndarray, " M"],
 ) -> MergeMap:
     """Fit the map on old merges by ridge regression, in closed form and float64.
 
@@ -51,6 +56,7 @@ def fit_merges(
         source_VD: old input rows.
         merges_M3: left, right and result id of each old merge.
         ridge: strength, as a multiple of the mean variance of the features.
+        weights_M: positive weight of each old merge; only their ratios matter.
 
     Raises:
         NoMergesError: there is nothing to learn from.
@@ -62,15 +68,17 @@ def fit_merges(
             "merge_regression and composed learn how rows are put together (only BPE has them): "
             "use initialiser method mean_of_pieces."
         )
-    parts = [source_VD[merges_M3[:, i]].mean(axis=0, dtype=np.float64) for i in range(3)]
+    shares_M = weights_M / weights_M.mean()
+    parts = [_mean(source_VD, merges_M3[:, i], shares_M) for i in range(3)]
     mean_F, mean_D = np.concatenate(parts[:2]), parts[2]
     gram_FF = np.zeros((2 * width, 2 * width))
     cross_FD = np.zeros((2 * width, width))
     for start in range(0, len(merges_M3), BLOCK):
         left, right, result = merges_M3[start : start + BLOCK].T
         features = np.hstack([source_VD[left], source_VD[right]]) - mean_F
-        gram_FF += features.T @ features
-        cross_FD += features.T @ (source_VD[result] - mean_D)
+        weighted = features * shares_M[start : start + BLOCK, None]
+        gram_FF += weighted.T @ features
+        cross_FD += weighted.T @ (source_VD[result] - mean_D)
     if not gram_FF.any():
         raise NoMergesError(
             f"the parts of all {len(merges_M3)} merges have the same rows, from which nothing can "
@@ -84,6 +92,19 @@ def fit_merges(
         (mean_D - mean_F @ weights_FD).astype(np.float32),
         float(np.median(norms_M)),
     )
+
+
+def _mean(
+    source_VD: Float32[np.ndarray, "V D"],
+    ids_M: Int32[np.ndarray, " M"],
+    shares_M: Float64[np.ndarray, " M"],
+) -> Float64[np.ndarray, " D"]:
+    """Weighted mean of rows, read in blocks."""
+    total_D = np.zeros(source_VD.shape[1])
+    for start in range(0, len(ids_M), BLOCK):
+        part = slice(start, start + BLOCK)
+        total_D += shares_M[part] @ source_VD[ids_M[part]]
+    return total_D / len(ids_M)
 
 
 def compose_rows(
@@ -111,6 +132,7 @@ def regress_rows(
     source_VD: Float32[np.ndarray, "V D"],
     merges_M3: Int32[np.ndarray, "M 3"],
     ridge: float,
+    weights_M: Float64[np.ndarray, " M"],
     plan: MergePlan,
     node_K: Int32[np.ndarray, " K"],
 ) -> Float32[np.ndarray, "K D"]:
@@ -120,13 +142,14 @@ def regress_rows(
         source_VD: old rows.
         merges_M3: left, right and result id of each old merge.
         ridge: strength, as a multiple of the mean variance of the features.
+        weights_M: of each old merge as an example.
         plan: compositions of the new tokens.
         node_K: node of each token that needs a row; -1 where it has none and gets zeros.
 
     Raises:
         NoMergesError: there is nothing to learn from.
     """
-    merge_map = fit_merges(source_VD, merges_M3, ridge)
+    merge_map = fit_merges(source_VD, merges_M3, ridge, weights_M)
     nodes = np.concatenate([source_VD, compose_rows(source_VD, merge_map, plan)])
     made_KD = np.zeros((len(node_K), source_VD.shape[1]), np.float32)
     found_K = node_K >= 0

@@ -46,7 +46,7 @@ class RowsJob(BaseModel):
         from tasks.embedding.extra_rows import tool_texts
         from tasks.embedding.known import Known
         from tasks.embedding.row_plan import plan_rows
-        from tasks.embedding.worker import read_rows
+        from tasks.embedding.worker import read_counts, read_rows
         from tasks.shared.extra_tokens import read_extra_tokens
         from tasks.shared.model_rows import find_row_names
         from tasks.shared.vocabulary import Segmenter, read_vocabulary
@@ -62,7 +62,8 @@ class RowsJob(BaseModel):
             tool_texts(extra.tools, self.config.tool_tokens),
             extra.reserved,
         )
-        return Known(read_rows(model, find_row_names(model), len(source)), plan, source, target)
+        rows = read_rows(model, find_row_names(model), len(source))
+        return Known(rows, plan, source, target, read_counts(self.tokens, len(target)))
 
     def folders(self) -> tuple[Path, Path]:
         """Of the model and of the tokenizer."""

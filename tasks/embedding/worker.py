@@ -197,22 +197,10 @@ class Readers:
         """Find the prior of the head rule ``prefix_prior`` from counts and hidden states."""
         from tasks.embedding.head_rule import head_prior
 
-        counts_W = self.counts(len(known.target))
         # A bias takes the prior as it is: the model, which may be no causal one, need not run.
         has_bias = known.rows.head_bias is not None
         direction = None if has_bias else self._direction(config, known)
-        return head_prior(config, known.plan, counts_W, direction)
-
-    def counts(self, n_tokens: int) -> Int64[np.ndarray, " W"]:
-        """Occurrences of each new token in the corpus."""
-        import numpy as np
-
-        from infra.parquet import read_table
-        from tasks.embedding.prefix_prior import counts_by_id
-
-        table = read_table(open_artifact(self.tokens, "counts.parquet") / "counts.parquet")
-        ids, counts = (table[name].to_numpy().astype(np.int64) for name in ("id", "count"))
-        return counts_by_id(ids, counts, n_tokens)
+        return head_prior(config, known.plan, known.counts, direction)
 
     def _direction(self, config: PrefixPrior, known: Known) -> ConstantDirection:
         import numpy as np
@@ -298,6 +286,18 @@ def read_rows(folder: Path, names: RowNames, n_tokens: int) -> SourceRows:
         None if names.head_bias is None else read(names.head_bias),
         names.tied,
     )
+
+
+def read_counts(tokens: Artifact, n_tokens: int) -> Int64[np.ndarray, " W"]:
+    """Occurrences of each new token in the corpus."""
+    import numpy as np
+
+    from infra.parquet import read_table
+    from tasks.embedding.prefix_prior import counts_by_id
+
+    table = read_table(open_artifact(tokens, "counts.parquet") / "counts.parquet")
+    ids, counts = (table[name].to_numpy().astype(np.int64) for name in ("id", "count"))
+    return counts_by_id(ids, counts, n_tokens)
 
 
 def term_types(tokenizer_folder: Path) -> dict[int, str]:
