@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
+from infra.credentials import without_credentials
+
 _MAX_CHARACTERS = 4000
 
 
@@ -38,7 +40,7 @@ class RefusedError(Exception):
     ) -> None:
         super().__init__(detail)
         # Names that a sender chose may hold line ends, and be as long as a body.
-        line = " ".join(detail.split())
+        line = without_credentials(" ".join(detail.split()))
         if len(line) > _MAX_CHARACTERS:
             line = f"{line[:_MAX_CHARACTERS]}..."
         self.problem = Problem(status=status, title=title, detail=line)
