@@ -33,7 +33,8 @@ class Adapted:
     """Its numbers and the page that shows them."""
 
 
-@flow(name="adapt", persist_result=False)
+# The error of a run that failed is written whatever is said here, and pickled unless JSON is.
+@flow(name="adapt", persist_result=False, result_serializer="json")
 @live_run()
 def adapt(run: RunConfig) -> Adapted:
     """Give a pretrained model a new tokenizer, train it on, and measure what that brought."""

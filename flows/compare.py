@@ -37,7 +37,7 @@ class Measures:
         self.artifacts.append(measured)
 
 
-@flow(name="compare", persist_result=False)
+@flow(name="compare", persist_result=False, result_serializer="json")
 @live_run()
 def compare(grid: CompareConfig) -> Artifact:
     """Try every initialiser with every tokenizer, beside the source model and its controls."""

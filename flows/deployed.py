@@ -68,7 +68,7 @@ def _run_name() -> str:
     return ", ".join([file.removesuffix(".yaml") if file != NO_FILE else "run from JSON", *shown])
 
 
-@flow(name="adapt", flow_run_name=_run_name, persist_result=False)
+@flow(name="adapt", flow_run_name=_run_name, persist_result=False, result_serializer="json")
 def adapt(
     config: RunFile = NO_FILE,
     target_bytes: Count | None = None,
@@ -105,7 +105,7 @@ def adapt(
         main_path.adapt.fn(asked)
 
 
-@flow(name="compare", flow_run_name=_run_name, persist_result=False)
+@flow(name="compare", flow_run_name=_run_name, persist_result=False, result_serializer="json")
 def compare(
     config: CompareFile = NO_FILE,
     target_bytes: Count | None = None,
@@ -128,7 +128,7 @@ def compare(
         comparison.compare.fn(asked)
 
 
-@flow(name="evaluate", flow_run_name=_run_name, persist_result=False)
+@flow(name="evaluate", flow_run_name=_run_name, persist_result=False, result_serializer="json")
 def evaluate(
     config: RunFile = NO_FILE,
     model: str = "",

@@ -12,7 +12,7 @@ from tasks.model.task import import_model, lock_model
 from tasks.shared.causality import check_causal_summary
 
 
-@flow(name="evaluate", persist_result=False)
+@flow(name="evaluate", persist_result=False, result_serializer="json")
 @live_run()
 def evaluate(run: MeasureConfig) -> Artifact:
     """Import a model, and measure it on the held-out texts."""

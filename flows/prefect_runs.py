@@ -11,6 +11,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
+from infra.credentials import without_credentials
 from infra.errors import InfraError
 from infra.webhook.runs import NotYetError, RunRefusedError, ServerAwayError
 
@@ -119,7 +120,7 @@ def _explained(error: httpx.HTTPError) -> InfraError:
         return ServerAwayError(
             f"Prefect does not let the receiver in (status {status}); set PREFECT_API_AUTH_STRING."
         )
-    said = " ".join(error.response.text.split())[:500]
+    said = without_credentials(" ".join(error.response.text.split()))[:500]
     if 400 <= status < 500:
         return RunRefusedError(f"Prefect refuses the run (status {status}): {said}")
     return NotYetError(f"Prefect failed (status {status}); its log says why.")

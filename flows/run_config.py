@@ -150,6 +150,7 @@ class _EachKeyOnce(yaml.SafeLoader):
 
 
 Config = TypeVar("Config", bound=BaseModel)
+_MAX_PROBLEMS = 20
 
 
 def load_run_config(path: Path) -> RunConfig:
@@ -208,14 +209,17 @@ def check_config(values: Any, kind: type[Config], name: str) -> Config:
 
 
 def describe_problems(error: ValidationError) -> str:
-    """Every wrong field with its path, in one line."""
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'the run'}: {problem['msg']} "
-        f"(got {_short(problem['input'])})"
-        for problem in error.errors(include_url=False)
+    """Wrong fields with their paths in one line, the first twenty of them."""
+    problems = error.errors(include_url=False)
+    said = "; ".join(
+        f"{_short('.'.join(map(str, problem['loc'])), 200) or 'the run'}: "
+        f"{_short(problem['msg'], 1000)} (got {_short(repr(problem['input']), 60)})"
+        for problem in problems[:_MAX_PROBLEMS]
     )
+    more = len(problems) - _MAX_PROBLEMS
+    return f"{said}; and {more:,} more" if more > 0 else said
 
 
-def _short(value: object) -> str:
-    text = without_credentials(repr(value))
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _short(text: str, n_characters: int) -> str:
+    text = " ".join(without_credentials(text).split())
+    return text if len(text) <= n_characters else f"{text[: n_characters - 3]}..."

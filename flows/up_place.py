@@ -10,6 +10,7 @@ from flows.prefect_api import CLIENT_AUTH, SERVER_AUTH
 from flows.prefect_process import url_of
 from flows.run_config import load_config
 from flows.run_files import SCHEDULES
+from infra.credentials import without_credentials
 from infra.errors import InfraError
 from infra.settings import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET, get_settings
 from infra.webhook.allow_list import AllowList
@@ -160,4 +161,4 @@ def client_environment(place: Place, home: Path) -> dict[str, str]:
 
 def _without_password(url: str) -> str:
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return without_credentials(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())

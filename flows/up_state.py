@@ -62,7 +62,10 @@ def bound(host: str, port: int, url: str, option: str = "--port") -> socket.sock
     Raises:
         PortTakenError: says what has it, as far as it tells.
     """
-    own = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With its protocol said: asyncio sends small answers at once over sockets that name it, and
+    # over others the second half of an answer waits 40 ms for the first to be acknowledged.
+    own = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         own.bind((host, port))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.asked_run import NO_FILE, asked_adapt, asked_compare, asked_evaluate
 from flows.run_config import RunConfigError, describe_problems
+from infra.credentials import without_credentials
 from infra.settings import get_settings
 from infra.webhook.runs import BadParametersError
 
@@ -44,8 +45,8 @@ def check_parameters(deployment: str, parameters: Mapping[str, Any]) -> None:
         return
     if "/" in name or len(name.encode()) > _MAX_NAME_BYTES:
         raise BadParametersError(
-            f"config is {name[:40]!r}, {len(name):,} characters; it is the name of a run file, "
-            f"without a folder and of at most {_MAX_NAME_BYTES} bytes."
+            f"config is {without_credentials(name)[:40]!r}, {len(name):,} characters; it is the "
+            f"name of a run file, without a folder and of at most {_MAX_NAME_BYTES} bytes."
         )
     with contextlib.suppress(OSError):  # it is not here, or not for the receiver to read
         _check(flow, json.dumps(parameters), (get_settings().configs / name).stat().st_mtime_ns)

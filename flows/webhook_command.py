@@ -17,11 +17,11 @@ from infra.settings import get_settings
 from infra.webhook.allow_list import AllowList
 from infra.webhook.app import Receiver
 from infra.webhook.outbox import Outbox
+from infra.webhook.protocol import JsonProtocol
 from infra.webhook.signing_keys import signing_keys
 
 # Below the time that a supervisor waits before it kills.
 _SHUTDOWN_SECONDS = 3
-_MAX_CONNECTIONS = 1000
 
 
 def serve(console: Console, allow_list_file: Path, host: str, port: int) -> None:
@@ -72,7 +72,8 @@ def _run(receiver: Receiver, listening: socket.socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # a sender would choose whose rate limit it falls under
-        limit_concurrency=_MAX_CONNECTIONS,
+        http=JsonProtocol,
+        ws="none",
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     # uvicorn stops in order and then raises the signal again: that is the end, and no failure.
@@ -92,6 +93,7 @@ _LOGGING: dict[str, Any] = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         "infra.webhook": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        # Its warnings are of requests that are refused, which our own lines say.
+        "uvicorn": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
     },
 }

@@ -5,7 +5,7 @@ An address is stored in locks, manifests and Prefect's parameters, and shown in 
 
 import re
 
-_USER = re.compile(r"(?<=://)[^/\s@'\"]*@")
+_USER = re.compile(r"(?<=://)[^/\s'\"]*@")
 _QUERY = re.compile(
     r"(?i)(?<=[?&])"
     r"(x-amz-(?:signature|credential|security-token)|sig|signature|token|access_token|api_key"

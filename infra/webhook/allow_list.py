@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from infra.credentials import without_credentials
 from infra.webhook.payload import Delivery
 from infra.webhook.refusal import RefusedError
 
@@ -112,7 +113,8 @@ def _check_value(name: str, value: Any, parameter: Parameter) -> None:
         raise _bad_value(f"{name} is {_json_type(value)}, and must be of type {parameter.type}.")
     if parameter.choices and value not in parameter.choices:
         choices = ", ".join(parameter.choices)
-        raise _bad_value(f"{name} is {str(value)[:80]!r}; choose one of {choices}.")
+        came = without_credentials(str(value))[:80]
+        raise _bad_value(f"{name} is {came!r}; choose one of {choices}.")
 
 
 def _bad_value(detail: str) -> RefusedError:

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from infra.webhook.allow_list import AllowList
 from infra.webhook.answers import Accepted, Health, delivery_status
 from infra.webhook.body import read_body
+from infra.webhook.crowd import Crowd
 from infra.webhook.dispatcher import Dispatcher
 from infra.webhook.group_commit import GroupCommit
 from infra.webhook.openapi import openapi_document
@@ -48,6 +49,7 @@ from infra.webhook.signature import (
 
 _LOG = logging.getLogger(__name__)
 _STATE_SECONDS = 5.0
+_MAX_AT_ONCE = 1000
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
@@ -76,7 +78,7 @@ class Receiver:
         limiter = RateLimiter(self.allow_list.requests_per_second, self.allow_list.burst)
         document = openapi_document(self.base_url)
         page = openapi_page(document)
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/deliveries", self._deliver, methods=["POST"]),
                 Route("/deliveries/{token}", self._status),
@@ -84,7 +86,7 @@ class Receiver:
                 Route("/openapi.json", lambda _: JSONResponse(document)),
                 Route("/docs", lambda _: HTMLResponse(page, headers=_PAGE_HEADERS)),
             ],
-            middleware=[Middleware(RateLimit, limiter)],
+            middleware=[Middleware(Crowd, _MAX_AT_ONCE), Middleware(RateLimit, limiter)],
             exception_handlers={
                 RefusedError: _refuse,
                 HTTPException: _not_here,
@@ -93,6 +95,10 @@ class Receiver:
             },
             lifespan=self._lifespan,
         )
+        # Elsewhere than at the address itself there is nothing; a redirect would go where the
+        # request's Host header says.
+        app.router.redirect_slashes = False
+        return app
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncGenerator[None]:

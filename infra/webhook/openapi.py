@@ -44,7 +44,8 @@ _PROBLEMS = {
     413: "The body is too large.",
     422: "A field, a parameter or the run in it is wrong.",
     429: "Too many requests; Retry-After says for how many seconds.",
-    503: "Nothing can be stored now: send it again. Or no runs are made any more: restart it.",
+    503: "Nothing can be stored now, or too much is answered at once: send it again. Or no runs "
+    "are made any more: restart it.",
 }
 
 

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
+from infra.credentials import without_credentials
+
+_MAX_CHARACTERS = 4000
+
 
 class Problem(BaseModel):
     """Body of every answer that is an error."""
@@ -35,8 +39,11 @@ class RefusedError(Exception):
         more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        # Names that a sender chose may hold line ends.
-        self.problem = Problem(status=status, title=title, detail=" ".join(detail.split()))
+        # Names that a sender chose may hold line ends, and be as long as a body.
+        line = without_credentials(" ".join(detail.split()))
+        if len(line) > _MAX_CHARACTERS:
+            line = f"{line[:_MAX_CHARACTERS]}..."
+        self.problem = Problem(status=status, title=title, detail=line)
         self.headers = dict(headers or {})
         self.more = dict(more or {})
 

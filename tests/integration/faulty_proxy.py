@@ -32,6 +32,8 @@ class Fault:
     reset: str = ""
     """Break the connection: 'before' or 'after' passing it on, or in the 'middle' of an answer."""
     delay_seconds: float = 0.0
+    held_until: threading.Event | None = None
+    """Leave the request unanswered until somebody sets this."""
     without_header: str = ""
     """Take this one out of the request."""
 
@@ -111,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*self._pass_on(body, ""))
             return
         time.sleep(fault.delay_seconds)
+        if fault.held_until is not None:
+            fault.held_until.wait()
         if fault.status:
             said = f"<Error><Code>{fault.code}</Code><Message>told to fail</Message></Error>"
             is_bare = self.command == "HEAD" or not fault.code

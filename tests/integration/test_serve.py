@@ -1,20 +1,29 @@
-"""`tokgraft serve` on two machines of one server: each gives back its own runs and no others."""
+"""`tokgraft serve` on two machines of one server: runs go on elsewhere, and wait for each other."""
 
+import copy
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from faulty_proxy import Fault, faulty_proxy
+from s3_server import BUCKET
 from webhook_service import Prefect, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+HELD = "general.txt"
+"""Object of a source that a test lets nobody read for a while."""
 
 
 @dataclass
@@ -26,8 +35,9 @@ class Worker:
     url: str
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
             **{k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")},
             "PREFECT_API_URL": self.url,
             "PREFECT_HOME": str(self.place / self.name / "prefect"),
@@ -37,11 +47,17 @@ class Worker:
             "TOKGRAFT_STORE": str(self.place / "store"),
             "TOKGRAFT_LOG_FORMAT": "text",
         }
+
+    def start(self) -> None:
         with (self.place / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.cli", "serve"],
-                env=environment, stdout=log, stderr=log,
+                env=self.environment, stdout=log, stderr=log,
             )  # fmt: skip
+
+    def tokgraft(self, *arguments: str) -> None:
+        command = [sys.executable, "-P", "-m", "flows.cli", *arguments]
+        subprocess.run(command, env=self.environment, timeout=120, check=True)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -55,7 +71,9 @@ class Worker:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Prefect]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefect]:
+    monkeypatch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "2")
+    monkeypatch.setenv("PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS", "5")
     (tmp_path / "server").mkdir()
     prefect = Prefect(tmp_path / "server")
     prefect.start()
@@ -65,10 +83,10 @@ def server(tmp_path: Path) -> Iterator[Prefect]:
 
 @pytest.fixture
 def workers(
-    tmp_path: Path, server: Prefect, write_run: Callable[[Path], dict[str, Any]]
+    tmp_path: Path, server: Prefect, tiny_run: dict[str, Any]
 ) -> Iterator[tuple[Worker, Worker]]:
     (tmp_path / "configs").mkdir()
-    run = write_run(tmp_path)
+    run = copy.deepcopy(tiny_run)
     # Steps without end, so that a run is at work whenever a test looks.
     long = {"unit": "bytes", "amount": 4_000_000_000}
     run["pretraining"]["phases"] = [{"trainable": "all", "budget": long}]
@@ -122,3 +140,70 @@ def test_a_run_goes_on_where_a_worker_is_and_is_taken_from_none(
     assert other.has(run)
     other.start()
     wait_for(lambda: state(run) == ("Running", 3), 200)
+
+
+def test_scheduled_runs_wait_for_the_one_at_work_although_a_worker_is_free(
+    server: Prefect,
+    workers: tuple[Worker, Worker],
+    tiny_run: dict[str, Any],
+    s3: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    s3.create_bucket(Bucket=BUCKET)
+    s3.upload_file(str(tmp_path / HELD), BUCKET, HELD)
+    tiny_run["corpus"]["sources"][1]["paths"] = [f"s3://{BUCKET}/{HELD}"]
+    (tmp_path / "configs" / "held.yaml").write_text(yaml.safe_dump(tiny_run))
+
+    def runs() -> list[dict[str, Any]]:
+        """Those that a worker has asked for."""
+        found = httpx.post(f"{server.url}/flow_runs/filter", json={}, timeout=60).json()
+        return [run for run in found if run["state"]["name"] != "Scheduled"]
+
+    def two_wait() -> bool:
+        states = Counter(run["state"]["name"] for run in runs())
+        assert states.pop("Running") == 1
+        assert set(states) <= {"AwaitingConcurrencySlot"}
+        return states.total() >= 2
+
+    def times(run: dict[str, Any], name: str) -> list[str]:
+        """When it came into that state, as often as it did."""
+        asked = {"flow_run_id": run["id"]}
+        found = httpx.get(f"{server.url}/flow_run_states/", params=asked, timeout=60).json()
+        return [state["timestamp"] for state in found if state["name"] == name]
+
+    with faulty_proxy(os.environ["AWS_ENDPOINT_URL"]) as bucket:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+        monkeypatch.setenv("TOKGRAFT_STORE_TIMEOUT_SECONDS", "3600")
+        may_be_read = threading.Event()
+        bucket.faults.append(Fault(path=HELD, held_until=may_be_read))
+        try:
+            for worker in workers:
+                worker.start()
+            named = f"{server.url}/deployments/name/adapt/tokgraft"
+            wait_for(lambda: httpx.get(named, timeout=60).status_code == 200, 200)
+            workers[0].tokgraft("schedule", "held.yaml", "* * * * *")
+            wait_for(lambda: bucket.count("GET", HELD), 200)
+            [first] = runs()
+            wait_for(two_wait, 400)
+            workers[0].tokgraft("schedule", "held.yaml", "--off")
+            assert two_wait()
+        finally:
+            may_be_read.set()
+        ends = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        wait_for(lambda: all(run["state"]["type"] in ends for run in runs()), 400)
+
+    in_order = sorted(runs(), key=lambda run: times(run, "Running")[0])
+    assert in_order[0]["id"] == first["id"]
+    assert len(in_order) >= 3
+    assert all(run["auto_scheduled"] for run in in_order)
+    # Each began once and ended well; after the first, each waited for its turn.
+    began = [_time(*times(run, "Running")) for run in in_order]
+    ended = [_time(*times(run, "Completed")) for run in in_order]
+    assert all(times(run, "AwaitingConcurrencySlot") for run in in_order[1:])
+    assert all(_time(run["expected_start_time"]) < ended[0] for run in in_order)
+    assert all(end <= begin for end, begin in zip(ended[:-1], began[1:], strict=True))
+
+
+def _time(one: str) -> datetime:
+    return datetime.fromisoformat(one)

@@ -61,6 +61,12 @@ class Up:
     """Port of its webhook receiver."""
     process: subprocess.Popen[str] | None = None
     deployments: dict[str, str] = field(default_factory=dict)
+    allowed: dict[str, Any] = field(default_factory=lambda: ALLOWED)
+    """Deployments of the receiver's allow-list."""
+    options: tuple[str, ...] = ()
+    """More on its command line."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """More in its environment."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,16 +81,18 @@ class Up:
             "HF_HUB_OFFLINE": "1",
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
             "TOKGRAFT_WEBHOOK_SECRET": SECRET,
+            **self.variables,
         }
 
     @property
     def command(self) -> list[str]:
         configs = ["--configs", str(self.place / "configs")]
         hook = ["--webhook", str(self.place / "allow.yaml"), "--webhook-port", str(self.webhook)]
-        return [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port), *configs, *hook]
+        where = ["--port", str(self.port), *configs, *hook, *self.options]
+        return [sys.executable, "-m", "flows.cli", "up", *where]
 
     def start(self) -> None:
-        (self.place / "allow.yaml").write_text(yaml.safe_dump({"deployments": ALLOWED}))
+        (self.place / "allow.yaml").write_text(yaml.safe_dump({"deployments": self.allowed}))
         with (self.place / "out").open("w") as out:
             self.process = subprocess.Popen(
                 self.command, env=self.environment, stdout=out, stderr=out, text=True
@@ -116,10 +124,14 @@ class Up:
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         url = f"http://127.0.0.1:{self.port}/api/{path}"
+        name, _, password = self.variables.get("PREFECT_SERVER_API_AUTH_STRING", "").partition(":")
+        auth = (name, password) if name else None
         # A busy server says so, and expects to be asked again.
         answer = wait_for(
             lambda: (
-                (answer := httpx.request(method, url, json=body or None, timeout=60)).status_code
+                (
+                    answer := httpx.request(method, url, json=body or None, auth=auth, timeout=60)
+                ).status_code
                 != 503
                 and answer
             )

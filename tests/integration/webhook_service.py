@@ -6,11 +6,12 @@ import hmac
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,15 @@ import yaml
 from flows import embedded
 from flows.prefect_process import answers, start_server
 from infra.process_tree import end
+from infra.webhook.answers import Accepted
+from infra.webhook.openapi import openapi_document
+from infra.webhook.refusal import Problem
 
 SECRET = "It is a secret of 32 characters."
 DEPLOYMENT = "nightly/small"
+NO_PREFECT = "http://127.0.0.1:9/api"
+NO_RATE = {"requests_per_second": 1e6, "burst": 1_000_000}
+DESCRIBED = openapi_document("http://127.0.0.1")
 ALLOWED = {"deployments": {DEPLOYMENT: {"parameters": {"n": "integer"}}}}
 
 
@@ -62,11 +69,12 @@ class Prefect:
             end(self._server, 5.0)
             self._server = None
 
-    def deploy(self) -> None:
-        """A deployment that takes an integer n; no worker, so that its runs stay scheduled."""
-        name, deployment = DEPLOYMENT.split("/")
+    def deploy(self, full_name: str = DEPLOYMENT, **schema: Any) -> None:
+        """A deployment, which takes an integer n; no worker, so that its runs stay scheduled."""
+        name, deployment = full_name.split("/")
         self._flow = self._create("flows/", name=name)["id"]
-        schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 1000}}}
+        properties = {"n": {"type": "integer", "maximum": 1000}}
+        schema = {"type": "object"} | (schema or {"properties": properties})
         self._create(
             "deployments/", name=deployment, flow_id=self._flow, enforce_parameter_schema=True,
             parameter_openapi_schema=schema,
@@ -111,8 +119,10 @@ class Webhook:
     """`tokgraft webhook` on its own port; started again, it has the same outbox."""
 
     folder: Path
-    prefect_url: str
+    prefect_url: str = NO_PREFECT
+    """By default nobody is there, and all that is taken stays in the outbox."""
     limits: dict[str, Any] = field(default_factory=dict)
+    """And deployments, in place of those of the allow-list that there is by default."""
     port: int = field(default_factory=embedded._free_port)
     process: subprocess.Popen[str] | None = None
 
@@ -162,6 +172,32 @@ class Webhook:
 
     def queued(self) -> int:
         return httpx.get(f"{self.url}/health", timeout=30).json()["queued"]
+
+    def stored(self) -> dict[str, tuple[str, str]]:
+        """Deployment and parameters of all that the outbox holds, by id."""
+        file = self.folder / "webhook" / "outbox.sqlite3"
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as outbox:
+            rows = outbox.execute("SELECT id, deployment, parameters FROM deliveries").fetchall()
+        return {id_: (deployment, canonical(json.loads(rest))) for id_, deployment, rest in rows}
+
+
+def canonical(values: Any) -> str:
+    """Tells 1 from 1.0 and True, which Python calls equal."""
+    return json.dumps(values, sort_keys=True)
+
+
+def check_shape(status: int, content_type: str, content: bytes) -> dict[str, Any]:
+    """One JSON object, with the members that are described for this status."""
+    described = DESCRIBED["paths"]["/deliveries"]["post"]["responses"][str(status)]
+    assert [content_type] == list(described["content"])
+    kind = Accepted if status == 202 else Problem
+    more = {"id", "status_url"} if status == 409 else set[str]()
+    said = json.loads(content)
+    kind.model_validate(said, strict=True)
+    assert set(said) == set(kind.model_fields) | more
+    assert said.get("status", status) == status
+    assert len(content) < 10_000
+    return said
 
 
 @contextmanager

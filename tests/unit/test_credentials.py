@@ -14,6 +14,7 @@ PLANTED = "planted-S3cret"
 CARRYING = [
     f"s3://key:{PLANTED}@bucket/texts/*.txt",
     f"https://{PLANTED}@example.org/a.txt",
+    f"https://user:pass@{PLANTED}@example.org/a.txt",
     f"https://example.org/a.txt?X-Amz-Signature={PLANTED}",
     f"https://example.org/a.txt?v=1&token={PLANTED}",
 ]
@@ -40,6 +41,16 @@ def test_a_run_file_that_holds_one_is_refused_without_repeating_it(tmp_path, tin
     tiny_run["corpus"]["sources"][0]["paths"] = ["fine.txt", address]
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_run))
     with pytest.raises(RunConfigError, match=r"files: .*the address in paths carries") as caught:
+        load_run_config(tmp_path / "run.yaml")
+    assert PLANTED not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", CARRYING)
+def test_nor_is_one_repeated_that_stands_where_no_address_belongs(tmp_path, tiny_run, address):
+    for place, key in ((tiny_run, address), (tiny_run["tokenizer"], "method")):
+        place[key] = address
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_run))
+    with pytest.raises(RunConfigError, match=r"tokenizer: Input tag.*: Extra inputs") as caught:
         load_run_config(tmp_path / "run.yaml")
     assert PLANTED not in str(caught.value)
 

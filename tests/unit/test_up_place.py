@@ -1,5 +1,6 @@
 """Who may reach the server of `tokgraft up`."""
 
+import asyncio
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from flows.up_place import (
     client_environment,
     server_environment,
 )
-from flows.up_state import PortTakenError
+from flows.up_state import PortTakenError, bound
 from infra.settings import WEBHOOK_SECRET
 from infra.webhook.signing_keys import SigningKeyError
 
@@ -108,3 +109,26 @@ def test_the_password_of_the_database_is_shown_to_nobody(place: Place, tmp_path:
     told = server_environment(on_postgres, tmp_path)["PREFECT_SERVER_DATABASE_CONNECTION_URL"]
     assert told == "postgresql+asyncpg://prefect:s3cret@db:5432/prefect"
     assert "s3cret" not in str(client_environment(on_postgres, tmp_path))
+    in_query = replace(place, database_url="postgresql://db/prefect?user=a&password=s3cret")
+    assert in_query.records == "postgresql://db/prefect?user=a&password=..."
+
+
+def test_an_answer_over_a_connection_that_is_kept_goes_out_at_once():
+    async def sends_at_once() -> bool:
+        taken: asyncio.Future[asyncio.BaseTransport] = asyncio.get_running_loop().create_future()
+
+        def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            taken.set_result(writer.transport)
+
+        listening = bound("127.0.0.1", 0, "http://127.0.0.1:9")
+        async with await asyncio.start_server(take, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            transport = await taken
+            accepted = transport.get_extra_info("socket")
+            is_set = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            transport.close()
+            writer.close()
+            await writer.wait_closed()
+            return bool(is_set)
+
+    assert asyncio.run(sends_at_once())

@@ -296,6 +296,24 @@ def test_other_addresses_and_methods_get_json_too(start: Start):
     wrong = client.put("/deliveries", content=b"")
     assert "there is no PUT /deliveries" in problem(wrong, 405)
     assert wrong.headers["allow"] == "POST"
+    beside = client.post("/deliveries/", content=b"", follow_redirects=False)
+    assert "there is no POST /deliveries/" in problem(beside, 404)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {f"name{number}": 1 for number in range(9000)},
+        {"x" * 200_000: 1},
+        {"tokenizer": {"method": "x" * 200_000}},
+        {"corpus": {"sources": [{}] * 9000}},
+    ],
+    ids=["many names", "a long name", "a long value", "many parts"],
+)
+def test_a_refusal_is_short_whatever_was_sent(start: Start, run: dict[str, Any]):
+    answer = deliver(start(), DELIVERY | {"parameters": {"run": run}})
+    assert "run: model: Field required" in problem(answer, 422)
+    assert len(answer.content) < 5000
 
 
 def test_the_interface_is_described(start: Start):
