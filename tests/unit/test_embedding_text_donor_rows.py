@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -410,6 +410,23 @@ def test_a_row_that_the_donor_never_trained_falls_back(method, model: str):
     rows = initialise(known, made, choices, lambda: pytest.fail("no head rule asks for it"))
     assert rows.steps[NEW] == ("made", "mean_of_pieces", "made", "made")
     assert describe(rows, known.rows, known.plan)["n_fallback_mean_of_pieces"] == 1
+
+
+@each([Omp(k=4), Interpolation(k=5, metric="cosine"), LeastSquares()])
+def test_a_byte_that_has_a_real_piece_is_no_second_anchor(method):
+    """A donor with byte fallback never saw ``<0x61>`` where it has a token "a"."""
+    plain = Known(old_rows(), plan_rows(SOURCE, EXTENDED, segment_all, {}), SOURCE, EXTENDED)
+    target = vocabulary([*(data or text for data, text in TOKENS_OF_EXTENDED), b"a"], MERGES)
+    target = replace(target, token_text=(*EXTENDED.token_text, "<0x61>"))
+    known = Known(old_rows(), plan_rows(SOURCE, target, segment_all, {}), SOURCE, target)
+    donor = random_rows(N_NEW + 1, DONOR_WIDTH, tied=True)
+    donor.input[N_NEW] = 3 * donor.input[N_OLD]
+    made, expected = (
+        make_from_donor(method, one, Donor("d", donor, np.arange(len(one.target), dtype=np.int32)))
+        for one in (known, plain)
+    )
+    assert made.measured["n_anchors"] == expected.measured["n_anchors"] == N_OLD - 1
+    np.testing.assert_array_equal(made.input, expected.input)
 
 
 @each([
