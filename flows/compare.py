@@ -21,7 +21,7 @@ from tasks.pretraining.flops import equal_flops
 from tasks.pretraining.task import tokenize_corpus
 from tasks.shared.causality import check_causal_summary
 from tasks.shared.model_shape import model_shape
-from tasks.shared.run_options import PlannedStage, run_options
+from tasks.shared.run_options import PlannedStage, once_a_run, run_options
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Measures:
 
 @flow(name="compare", persist_result=False, result_serializer="json")
 @live_run()
+@once_a_run()
 def compare(grid: CompareConfig) -> Artifact:
     """Try every initialiser with every tokenizer, beside the source model and its controls."""
     source = import_model(grid.model, lock_model(grid.model))

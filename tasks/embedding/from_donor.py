@@ -65,7 +65,7 @@ def make_from_donor(
     found_K[found_K] = donor.rows.input[donor.match[needed[found_K]]].any(axis=1)
     if not found_K.any():
         check_donor_covers(found_K, donor.name)
-    shared = np.flatnonzero(known.plan.are("copied") & (donor.match >= 0))
+    shared = _shared(known, donor)
     ids = known.plan.match[shared]
 
     def make(theirs: Float32[np.ndarray, "X C"], ours: Float32[np.ndarray, "V D"]) -> _Part:
@@ -89,6 +89,19 @@ def make_from_donor(
         "" if made.weights else "linear map of the donor's row",
         measured={"n_anchors": len(shared), **made.measured},
     )
+
+
+def _shared(known: Known, donor: Donor) -> Int64[np.ndarray, " A"]:
+    """New ids of the tokens that both models have, ascending, one for each token of the source.
+
+    Of several that are the same token of the source, a stand-in for a byte is the last choice:
+    where a real piece has that byte, no text ever trained the stand-in's row in the donor.
+    """
+    shared = np.flatnonzero(known.plan.are("copied") & (donor.match >= 0))
+    stands_in_A = [known.target.is_byte_fallback(i) for i in shared.tolist()]
+    preferred = shared[np.argsort(stands_in_A, kind="stable")]
+    _, first = np.unique(known.plan.match[preferred], return_index=True)
+    return np.sort(preferred[first])
 
 
 def _made(

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from tasks.embedding.anchors import Anchors
+from tasks.embedding.largest import largest
 from tasks.embedding.row_weights import RowWeights
 
 Metric = Literal["euclidean", "cosine"]
@@ -54,10 +55,11 @@ def interpolate(
     nearest_KN, weights_KN = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
     at_once = 4 * len(anchors) + 16 * k * (targets_KC.shape[1] + k)
     step = max(1, BLOCK_BYTES // at_once)
+    squares_A = np.einsum("ac,ac->a", anchors.donor, anchors.donor)
     for start in range(0, n, step):
         part = slice(start, start + step)
         targets_BC = targets_KC[part]
-        near_BN, distance_BN = _nearest(targets_BC, anchors.donor, k, metric)
+        near_BN, distance_BN = _nearest(targets_BC, anchors.donor, squares_A, k, metric)
         if weighting == "inverse_distance":
             weights_BN = _by_distance(distance_BN, metric)
         else:
@@ -72,20 +74,22 @@ def interpolate(
 def _nearest(
     targets_BC: Float32[np.ndarray, "B C"],
     anchors_AC: Float32[np.ndarray, "A C"],
+    squares_A: Float32[np.ndarray, " A"],
     k: int,
     metric: Metric,
 ) -> tuple[Int64[np.ndarray, "B N"], Float64[np.ndarray, "B N"]]:
     """Find the k nearest anchors, nearest first, and measure them again in float64.
 
-    The search itself ranks by products in float32; the order of anchors that are equally far to
-    seven digits is that of their ids.
+    The search itself ranks by products in float32. Of anchors equally far, the one with the lower
+    place among all comes first, also where not all of them are among the k.
     """
-    products_BA = targets_BC @ anchors_AC.T
+    near_BA = targets_BC @ anchors_AC.T
     if metric == "cosine":
-        far_BA = -products_BA / np.maximum(np.linalg.norm(anchors_AC, axis=1), NEAREST)
+        near_BA /= np.maximum(np.sqrt(squares_A), NEAREST)
     else:
-        far_BA = np.einsum("ac,ac->a", anchors_AC, anchors_AC) - 2 * products_BA
-    near_BN = np.argpartition(far_BA, k - 1, axis=1)[:, :k]
+        near_BA *= 2
+        near_BA -= squares_A
+    near_BN = largest(near_BA, k)
     near_BN.sort(axis=1)
     points_BNC = anchors_AC[near_BN].astype(np.float64)
     targets_B1C = targets_BC[:, None].astype(np.float64)

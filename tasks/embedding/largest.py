@@ -17,6 +17,8 @@ MIN_GROUP = 4
 
 def largest(values_BU: Float32[np.ndarray, "B U"], n: int) -> Int64[np.ndarray, "B N"]:
     """Find columns of the n largest values of each row, falling; ties by the lower column."""
+    if n == 1:
+        return values_BU.argmax(axis=1)[:, None]
     n_columns = values_BU.shape[1]
     # As many values to partially sort among maxima as among candidates.
     group = int((n_columns / n) ** 0.5)

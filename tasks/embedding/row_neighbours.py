@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64
 
+from tasks.embedding.largest import largest
 from tasks.embedding.nearest_tokens import unit_rows
 from tasks.shared.readable import readable
 from tasks.shared.vocabulary import Vocabulary
@@ -41,7 +42,7 @@ def nearest_rows(
         part = slice(start, start + block)
         cosines_KV[:, part] = unit_KD @ unit_rows(old_VD[part]).T
     cosines_KV[:, ~old_VD.any(axis=1)] = -1
-    ids_KN = np.argsort(-cosines_KV, axis=1, kind="stable")[:, :n_neighbours]
+    ids_KN = largest(cosines_KV, min(n_neighbours, len(old_VD)))
     return ids_KN, np.take_along_axis(cosines_KV, ids_KN, axis=1)
 
 

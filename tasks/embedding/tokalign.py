@@ -18,13 +18,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from tasks.embedding.assignment import assign_greedily
+from tasks.embedding.largest import largest
 from tasks.embedding.row_weights import RowWeights
 from tasks.shared.errors import InputError
 
 N_CANDIDATES = 64
 """Old tokens each new one may be assigned, nearest first."""
 BLOCK_BYTES = 1 << 26
-"""Memory for one block of cosines; partial sorting takes about twice as much beside it."""
+"""Memory for one block of cosines."""
 
 
 class TooFewPivotsError(InputError):
@@ -126,7 +127,10 @@ def _nearest(
     n_candidates: int,
     block_bytes: int,
 ) -> tuple[Int64[np.ndarray, "K C"], Float32[np.ndarray, "K C"]]:
-    """Find the nearest of N for each of K, nearest first, and their cosines."""
+    """Find the nearest of N for each of K, nearest first, and their cosines.
+
+    Of old tokens with one cosine, the lower id comes first.
+    """
     n_kept = min(n_candidates, len(described_NP))
     found_KC = np.zeros((len(wanted_KP), n_kept), np.int64)
     cosines_KC = np.zeros((len(wanted_KP), n_kept), np.float32)
@@ -134,9 +138,6 @@ def _nearest(
     for start in range(0, len(wanted_KP), n_block):
         block = slice(start, start + n_block)
         cosines_BN = wanted_KP[block] @ described_NP.T
-        kept_BC = np.argpartition(-cosines_BN, n_kept - 1, axis=1)[:, :n_kept]
-        kept_BC.sort(axis=1)
-        order_BC = np.argsort(-np.take_along_axis(cosines_BN, kept_BC, 1), axis=1, kind="stable")
-        found_KC[block] = np.take_along_axis(kept_BC, order_BC, 1)
+        found_KC[block] = largest(cosines_BN, n_kept)
         cosines_KC[block] = np.take_along_axis(cosines_BN, found_KC[block], 1)
     return found_KC, cosines_KC

@@ -8,7 +8,12 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from tasks.evaluation.leaderboard_plot import board_plot
-from tasks.evaluation.leaderboard_view import board_sentences, board_table, lines_of
+from tasks.evaluation.leaderboard_view import (
+    board_sentences,
+    board_table,
+    has_training,
+    lines_of,
+)
 from tasks.evaluation.metric_rows import suite_text, suites_of
 from tasks.evaluation.page import template
 
@@ -33,6 +38,7 @@ class BoardPage:
     artifacts: Sequence[tuple[str, str, str]]
     """Arm, digest and address of its measures."""
     confidence: float
+    has_controls: bool
 
 
 def render_board(
@@ -58,7 +64,9 @@ def render_board(
         for suite in suites_of(board)
     ]
     title = f"{origin.get('origin', 'A model')}: new tokenizers compared"
-    page = BoardPage(title, board_sentences(board), suites, origin, artifacts, confidence)
+    page = BoardPage(
+        title, board_sentences(board), suites, origin, artifacts, confidence, has_training(board)
+    )
     return template("leaderboard.html.j2").render(page=page)
 
 

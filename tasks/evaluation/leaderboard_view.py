@@ -12,6 +12,10 @@ CONTROLS = {
     "control_bytes": "control, equal bytes",
     "control_flops": "control, equal FLOPs",
 }
+NOTHING_TRAINED = (
+    "Nothing was trained here, so there are no controls (the source model trained on): every "
+    "model is compared with the source model as it is."
+)
 _HEADER: Final[tuple[str, ...]] = (
     "tokenizer", "initialiser", "seed", "before training", "after training", "less source",
     "less control, bytes", "less control, FLOPs", "bytes per token",
@@ -108,9 +112,15 @@ def _says_something(column: Sequence[str]) -> bool:
     return len(set(cells)) > 1 if head == "seed" else any(cells)
 
 
+def has_training(board: pa.Table) -> bool:
+    """Whether any model of it was trained, and so the source model too, as a control."""
+    return any(board["is_trained"].to_pylist())
+
+
 def board_sentences(board: pa.Table) -> list[str]:
-    """Say what won on each suite, and whether the swap was worth it."""
-    return [_about(lines_of(board, suite), suite) for suite in suites_of(board)]
+    """Say what won on each suite, whether the swap was worth it, and if there is no control."""
+    said = [_about(lines_of(board, suite), suite) for suite in suites_of(board)]
+    return said if has_training(board) else [*said, NOTHING_TRAINED]
 
 
 def _about(lines: Sequence[Line], suite: str) -> str:

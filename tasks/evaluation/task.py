@@ -180,7 +180,7 @@ def write_report(
     }
 
 
-@stage(name="leaderboard", version=1, volatile=("leaderboard.html",))
+@stage(name="leaderboard", version=2, volatile=("leaderboard.html",))
 def write_leaderboard(
     attempt: Attempt, config: LeaderboardConfig, source: Artifact, *measured: Artifact
 ) -> Summary:

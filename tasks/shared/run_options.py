@@ -1,8 +1,9 @@
 """How the doors of one run behave; no choice here changes what a stage writes."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from infra.artifacts import Artifact
@@ -53,6 +54,8 @@ class RunOptions:
     forced_uris: set[str] = field(default_factory=set)
     """What ``force_from`` made: whatever reads one of these runs too."""
     seen: set[str] = field(default_factory=set)
+    made: dict[str, Artifact] | None = None
+    """Inside ``once_a_run``: what the run has by its key, and does not ask for again."""
 
     def plan(self, line: PlannedStage) -> Artifact:
         """Note a line of the plan; returns an artifact that nobody can know yet."""
@@ -82,3 +85,17 @@ class RunOptions:
 
 run_options: ContextVar[RunOptions] = ContextVar("run_options", default=RunOptions())  # noqa: B039
 """Options of the run in this context; the default runs everything that is missing, silently."""
+
+
+@contextmanager
+def once_a_run() -> Generator[None]:
+    """Ask for a stage with the same config and inputs once, also if it is forced or looks outside.
+
+    So everything in a grid is made from one look at a donor or at files, whatever becomes of them
+    meanwhile.
+    """
+    token = run_options.set(replace(run_options.get(), made={}))
+    try:
+        yield
+    finally:
+        run_options.reset(token)

@@ -68,6 +68,14 @@ class Stage(Generic[Inputs]):
             tuple(inputs),
             self._volatile,
         )
+        if options.made is None:
+            return self._artifact(call, args, options)
+        if call.key not in options.made:
+            options.made[call.key] = self._artifact(call, args, options)
+        return options.made[call.key]
+
+    def _artifact(self, call: StageCall, args: tuple[Any, ...], options: RunOptions) -> Artifact:
+        config, inputs = args[0], call.inputs
         standing, generation = call.standing()
         forced = options.is_forced(self.name, inputs)
         looks = "never" if self._refresh is None else self._refresh(config)

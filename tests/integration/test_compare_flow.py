@@ -14,6 +14,7 @@ from flows.embedded import embedded_home, prefect_server
 from infra.artifacts import open_artifact, read_artifact
 from infra.parquet import read_table
 from infra.stages import settings_store
+from tasks.evaluation.leaderboard_view import NOTHING_TRAINED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -100,5 +101,7 @@ def test_without_training_models_are_compared_as_initialised(
     [manifest] = _attempts("leaderboard")
     board = settings_store().uri(manifest.rpartition("/")[0])
     assert f"page: `{board}/leaderboard.html`" in shown
+    assert NOTHING_TRAINED in shown
+    assert "there are no controls" in " ".join(said.split())
     for arm in product(("extended", "bytes"), ("composed", "mean")):
         assert "| {} | {} |".format(*arm) in shown

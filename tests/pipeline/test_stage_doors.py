@@ -9,7 +9,13 @@ from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.errors import UnserialisableError
 from infra.stages import settings_store
 from tasks.shared.config import PLACE, StageConfig
-from tasks.shared.run_options import Refresh, RunOptions, UnknownStageError, run_options
+from tasks.shared.run_options import (
+    Refresh,
+    RunOptions,
+    UnknownStageError,
+    once_a_run,
+    run_options,
+)
 from tasks.shared.task import stage
 
 
@@ -128,6 +134,18 @@ def test_force_beside_force_from_still_runs_one_stage_alone():
     assert run(force=frozenset({"upper"}), force_from="count")[0] == ["look", "upper", "count"]
     run(force=frozenset({"look"}), force_from="count")
     assert ran == ["look", "count"]
+
+
+def test_within_once_a_run_a_stage_is_asked_once_also_if_forced_or_looking_outside():
+    run_options.set(RunOptions(force=frozenset({"upper"})))
+    with once_a_run():
+        first = path(Words(), Words())
+        outside["text"] = "second"
+        assert path(Words(), Words()) == first
+        assert path(Words(), Words(text="other")) != first
+    assert ran == ["look", "upper", "count", "count"]
+    path(Words(), Words())
+    assert ran[4:] == ["look", "upper", "count"]
 
 
 def test_a_choice_without_an_exact_form_is_refused():

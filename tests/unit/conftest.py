@@ -1,4 +1,4 @@
-"""Rows by any initialiser on the tiny model, through the doors that the flow calls."""
+"""Rows by any initialiser: on the tiny model through the flow's doors, and on a few letters."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,3 +107,21 @@ def ran() -> Iterator[list[str]]:
     token = run_options.set(RunOptions(display=display))
     yield display.ran
     run_options.reset(token)
+
+
+@pytest.fixture(scope="module")
+def lexicon_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Word vectors, a dictionary and parallel lines of a few letters."""
+    from letter_methods import write_lexicon  # it takes seconds to load, and few tests need it
+
+    folder = tmp_path_factory.mktemp("lexicon")
+    write_lexicon(folder)
+    return folder
+
+
+@pytest.fixture
+def rows_for(lexicon_folder: Path, tiny_model_folder: Path) -> Callable[..., Any]:
+    """Whole rows by a method, from tokenizers and texts of a few letters."""
+    from letter_methods import rows_from
+
+    return rows_from(lexicon_folder, tiny_model_folder)

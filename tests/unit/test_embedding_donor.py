@@ -150,6 +150,18 @@ def test_an_anchor_is_interpolated_by_itself(metric: str, weighting: str):
         np.testing.assert_allclose(table[np.arange(30), anchors.ids[:30]], 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_of_anchors_equally_near_the_first_ones_are_taken(metric: str):
+    donor = np.repeat(rows(30, 40, 1), 10, axis=0)
+    anchors = Anchors(donor, rows(300, 24, 2), np.arange(300, dtype=np.int32))
+    made = interpolate(rows(20, 40, 3), anchors, 14, metric)
+    ids_KN = made.ids.reshape(20, 14)
+    first = ids_KN[:, [0]] + np.arange(10)
+    second = ids_KN[:, [10]] + np.arange(4)
+    assert (ids_KN[:, [0, 10]] % 10 == 0).all()
+    np.testing.assert_array_equal(ids_KN, np.concatenate([first, second], axis=1))
+
+
 @pytest.mark.parametrize("weighting", ["inverse_distance", "barycentric"])
 def test_interpolation_weights_sum_to_one(weighting: str):
     made = interpolate(rows(40, 40, 3), make_anchors(), 7, "euclidean", weighting)
@@ -247,12 +259,13 @@ def test_pursuit_agrees_with_mergekit(frozen: dict[str, np.ndarray], part: str):
     np.testing.assert_allclose(made, frozen[f"omp_{part}"], atol=1e-4)
 
 
+@pytest.mark.parametrize("part", ["input", "head"])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("weighting", list(WEIGHTINGS))
 def test_interpolation_agrees_with_mergekit(
-    frozen: dict[str, np.ndarray], metric: str, weighting: str
+    frozen: dict[str, np.ndarray], metric: str, weighting: str, part: str
 ):
-    targets, anchors = frozen_anchors(frozen, "input")
-    made = interpolate(targets, anchors, 8, metric, weighting).rows(frozen["source_input"])
-    peer = frozen[f"{metric}_{WEIGHTINGS[weighting]}_input"]
+    targets, anchors = frozen_anchors(frozen, part)
+    made = interpolate(targets, anchors, 8, metric, weighting).rows(frozen[f"source_{part}"])
+    peer = frozen[f"{metric}_{WEIGHTINGS[weighting]}_{part}"]
     np.testing.assert_allclose(made, peer, atol=1e-4)

@@ -73,14 +73,13 @@ each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: meth
 
 
 def rows_for(method, old: SourceRows, plan: RowPlan) -> NewRows:
-    known = Known(old, plan, SOURCE, TARGET)
+    known = Known(old, plan, SOURCE, TARGET, np.arange(len(TARGET)))
     towards = ConstantDirection(np.eye(WIDTH)[-1], spread=0.0)
-    counts_W = np.arange(len(TARGET))
     rows = initialise(
         known,
         make_from_source(method, known),
         Choices(method.method, method.head, ("error",), 0),
-        lambda: head_prior(EmbeddingConfig().prefix_prior, plan, counts_W, towards),
+        lambda: head_prior(EmbeddingConfig().prefix_prior, plan, known.counts, towards),
     )
     return with_reserved_rows(rows, plan)
 

@@ -162,9 +162,10 @@ def frozen() -> dict[str, np.ndarray]:
     return load_file(FROZEN)
 
 
-def test_mean_agrees_with_mergekit(frozen: dict[str, np.ndarray]):
-    peer_KD = frozen["mean_input"]
-    made_KD = mean_rows(frozen["source_input"], len(peer_KD))
+@pytest.mark.parametrize("part", ["input", "head"])
+def test_mean_agrees_with_mergekit(frozen: dict[str, np.ndarray], part: str):
+    peer_KD = frozen[f"mean_{part}"]
+    made_KD = mean_rows(frozen[f"source_{part}"], len(peer_KD))
     np.testing.assert_allclose(made_KD, peer_KD, atol=1e-6)
 
 

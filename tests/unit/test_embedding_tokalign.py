@@ -63,6 +63,16 @@ def test_block_size_changes_nothing(assignment: str):
     np.testing.assert_array_equal(whole.ids, by_one.ids)
 
 
+@pytest.mark.parametrize("assignment", ["best", "one_to_one"])
+def test_of_old_tokens_that_are_the_same_the_lower_id_comes_first(assignment: str):
+    new_WA, old_VA, match_W, truth_W = two_views()
+    twins_VA = np.concatenate([old_VA, old_VA])
+    found = tokalign_weights(
+        new_WA, twins_VA, match_W, np.array([40, 41]), n_pivots=25, assignment=assignment, seed=0
+    )
+    assert found.ids.tolist() == truth_W[[40, 41]].tolist()
+
+
 def test_token_without_a_vector_gets_nothing_and_gives_nothing():
     new_WA, old_VA, match_W, truth_W = two_views()
     new_WA[40] = 0

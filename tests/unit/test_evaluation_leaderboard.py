@@ -11,7 +11,12 @@ from tasks.evaluation.config import Contestant
 from tasks.evaluation.intervals import Resampling
 from tasks.evaluation.leaderboard import Measured, leaderboard
 from tasks.evaluation.leaderboard_page import board_markdown, render_board
-from tasks.evaluation.leaderboard_view import board_sentences, board_table, lines_of
+from tasks.evaluation.leaderboard_view import (
+    NOTHING_TRAINED,
+    board_sentences,
+    board_table,
+    lines_of,
+)
 from tasks.evaluation.measure import metrics_table
 
 RESAMPLING = Resampling(200, 0.95, 0)
@@ -121,3 +126,20 @@ def test_the_page_escapes_names_and_holds_every_line(board: pa.Table):
     assert "a &lt;model&gt;" in page
     assert page.count("<svg") == 1
     assert "| german | focus |" in board_markdown(board)
+
+
+def test_a_board_without_training_says_once_that_it_has_no_controls(board: pa.Table):
+    untrained = leaderboard(
+        [
+            _measured("source", "source", 1.8, n_tokens=40),
+            _measured("focus", "swapped", 2.2, tokenizer="german", initialiser="focus"),
+        ],
+        RESAMPLING,
+    )
+    assert board_sentences(untrained)[1:] == [NOTHING_TRAINED]
+    pages = [render_board(one, {"origin": "m"}, [], 0.95) for one in (untrained, board)]
+    assert [page.count(NOTHING_TRAINED) for page in pages] == [1, 0]
+    assert ["its controls" in page for page in pages] == [False, True]
+    assert ["Controls: the source model" in page for page in pages] == [False, True]
+    tables = [board_markdown(one) for one in (untrained, board)]
+    assert [table.count(NOTHING_TRAINED) for table in tables] == [1, 0]
