@@ -70,6 +70,7 @@ SUMS = [*CONVEX, *DONATED]
 REDUCED = Ofa(vectors=WORDS, rank=3, **NEIGHBOURS)
 """Means of old rows in fewer dimensions: no longer than these, and not to be rebuilt from them."""
 SHORT = {"n_steps": 3, "windows_per_step": 2, "window_tokens": 16}
+NETWORK = Hypernetwork(network=TrainedNetwork(hidden=8, loss=NextToken(n_negatives=20), **SHORT))
 LEARNT = [
     LeastSquares(),
     TokenDistillation(head="same", start="mean_of_pieces", **SHORT),
@@ -78,7 +79,8 @@ LEARNT = [
     PreAlign(
         head="same", start="mean_of_pieces", dictionary=DICTIONARY, n_steps=3, pairs_per_step=4
     ),
-    Hypernetwork(network=TrainedNetwork(hidden=8, loss=NextToken(n_negatives=20), **SHORT)),
+    NETWORK,
+    TokenDistillation(start=NETWORK, **SHORT),
     HyperOfa(vectors=WORDS, hidden=8, n_epochs=2),
     HyperOfa(vectors=WORDS, hidden=8, n_epochs=2, rank=3),
 ]  # fmt: skip
@@ -93,7 +95,7 @@ CASES = [
 def name_of(method) -> str:
     plain = type(method).model_construct()
     differs = [
-        str(value)
+        getattr(value, "method", str(value))
         for name in ("weighting", "metric", "normalised", "add_pieces", "start", "rank", "unit")
         if (value := getattr(method, name, None)) != getattr(plain, name, None)
     ]

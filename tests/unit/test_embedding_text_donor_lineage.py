@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from letter_methods import CONVEX, NEEDS_FASTTEXT, REDUCED, SHORT, SUMS, RowsFor, each
+from letter_methods import CONVEX, NEEDS_FASTTEXT, NETWORK, REDUCED, SHORT, SUMS, RowsFor, each
 from letter_rows import once_each, vocabulary
 from letter_texts import EXTENDED, N_NEW, N_OLD, SOURCE, TOKENS_OF_EXTENDED, old_rows, segment_all
 
@@ -38,6 +38,17 @@ def test_rows_that_training_did_not_move_say_where_they_are_from(rows_for: RowsF
     np.testing.assert_array_equal(rows.input[N_NEW], plain.input[N_NEW - N_OLD])
     assert rows.head_origins is not None
     assert not any("trained" in note for note in rows.head_origins.notes)
+
+
+@pytest.mark.parametrize("head", ["same", "prefix_prior"])
+def test_no_step_of_distillation_leaves_the_rows_of_the_network_it_starts_from(
+    rows_for: RowsFor, head: str
+):
+    method = TokenDistillation(head=head, start=NETWORK, **(SHORT | {"n_steps": 0}))
+    rows = rows_for(method, old_rows())
+    network = rows_for(NETWORK.model_copy(update={"head": head}), old_rows())
+    np.testing.assert_array_equal(rows.input, network.input)
+    np.testing.assert_array_equal(rows.head, network.head)
 
 
 @each([*CONVEX, REDUCED])
