@@ -4,6 +4,7 @@ Heavy imports stay inside the commands, so that ``--help`` and errors are quick.
 """
 
 import logging
+import os
 import sys
 
 import typer
@@ -31,11 +32,17 @@ def main() -> None:
     """Run a command; what a person can mend is one line on stderr and exit code 2."""
     from pydantic import ValidationError
 
+    from flows.lost_server import ServerLostError
     from infra.errors import InfraError
     from tasks.shared.errors import InputError
 
     try:
         app()
+    except ServerLostError as error:
+        code = _say(str(error))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # Prefect's threads would go on looking for the server for a minute or two
     except (InputError, InfraError) as error:
         sys.exit(_say(str(error)))
     except ValidationError as error:

@@ -5,12 +5,14 @@ port and database open; ours ends with its parent, whatever ends that.
 """
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
+from flows.lost_server import loss_told
 from flows.prefect_access import require_access
 from flows.prefect_process import answers, reach_directly, start_server
 from infra.errors import InfraError
@@ -34,25 +36,33 @@ def prefect_server() -> Generator[None]:
     Raises:
         EmbeddedServerError: no answer in time; names the log.
         PrefectApiError: the one of ``PREFECT_API_URL`` cannot be used.
+        ServerLostError: the server went away in the block.
     """
     # Our own display shows stages, and the command line shows an error as one line; Prefect's
     # console would repeat both. Its log still goes to the API.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # A server that is away for a while would be told of by every thread that sends it something.
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if os.environ.get("PREFECT_API_URL"):
+    if url := os.environ.get("PREFECT_API_URL"):
         require_access()
-        yield
+        with loss_told(f"the Prefect server at {url}", "start it again"):
+            yield
         return
     home = embedded_home()
     reach_directly()
     os.environ.setdefault("PREFECT_HOME", str(home))
-    server, port = _answering_server(home / "server.log")
+    log = home / "server.log"
+    server, port = _answering_server(log)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     try:
-        yield
+        with loss_told("the Prefect server inside this run", f"look into {log}"):
+            yield
     finally:
         try:
-            _send_what_is_queued()
+            if server.poll() is None:
+                _send_what_is_queued()
         finally:
             del os.environ["PREFECT_API_URL"]
             end(server, _END_SECONDS)

@@ -6,12 +6,11 @@ Addresses: a local path, ``s3://bucket/key``, ``wheel:package==version``,
 
 import hashlib
 import secrets
-import tempfile
 from pathlib import Path
 
 from infra.debian_members import SCHEME as DEBIAN
 from infra.debian_members import keep_again
-from infra.downloads import download_folder
+from infra.downloads import download_folder, keep_remote
 from infra.errors import CorruptFileError, StoreError
 from infra.hub import hub_snapshot
 from infra.keys import canonical_json, file_sha256
@@ -39,7 +38,7 @@ def sha256_of(uri: str) -> tuple[str, int]:
     note = _note_of(uri, n_bytes, stamp)
     if note.exists():
         return note.read_text(), n_bytes
-    sha256 = file_sha256(Path(uri)) if store.is_local else _download(uri)
+    sha256 = file_sha256(Path(uri)) if store.is_local else keep_remote(uri, n_bytes)
     note.parent.mkdir(parents=True, exist_ok=True)
     partial = note.with_name(f"{note.name}.{secrets.token_hex(4)}.partial")
     partial.write_text(sha256)
@@ -71,7 +70,7 @@ def fetch(uri: str, sha256: str) -> Path:
         if path.is_file() and file_sha256(path) == sha256:
             return path
     elif "://" in uri:
-        _download(uri)
+        keep_remote(uri)
     if kept := download_folder().path_of(sha256):
         return kept
     raise CorruptFileError(
@@ -79,14 +78,6 @@ def fetch(uri: str, sha256: str) -> Path:
         "back, or look again: run once more, with --force model_lock, tokenizer_lock or "
         "embedding_lock if it comes from a package or the Hub."
     )
-
-
-def _download(uri: str) -> str:
-    root, _, name = uri.rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="tokgraft-fetch-") as scratch:
-        local = Path(scratch) / name
-        store_at(root).download(name, local)
-        return download_folder().put(local)
 
 
 def _note_of(uri: str, n_bytes: int, stamp: str) -> Path:

@@ -9,7 +9,7 @@ import time
 from http.client import HTTPException
 from typing import Literal
 
-from infra.artifact_cache import counts
+from infra.cache import counts
 from infra.settings import get_settings
 
 Outcome = Literal["ran", "cached", "failed"]
@@ -46,7 +46,7 @@ class FlowMetrics:
         )
         self._cache = gauge(
             "cache_events",
-            "Local copies of remote artifacts: files hit and fetched, artifacts evicted.",
+            "Local copies: files of artifacts hit and fetched, artifacts and downloads evicted.",
             ["flow", "event"],
         )
         self._started.labels(flow).set(time.time())

@@ -48,7 +48,8 @@ class Settings(BaseSettings):
     cache_bytes: int = Field(
         50_000_000_000,
         ge=0,
-        description="Local copies of remote artifacts are kept up to this; what is in use stays.",
+        description="Downloads and copies of remote artifacts are kept up to this, together; what "
+        "is in use stays.",
     )
     configs: Path = Field(
         Path("configs"), description="Folder of the run files that Prefect's form offers."

@@ -7,7 +7,6 @@ an unchanged source again costs a listing and no reading. Losing the index costs
 import glob
 import os
 import re
-import secrets
 import sqlite3
 import time
 from collections.abc import Generator, Sequence
@@ -17,7 +16,8 @@ from pathlib import Path
 
 from fsspec.utils import glob_translate
 
-from infra.downloads import download_folder
+from infra.cache import entries_in_use
+from infra.downloads import download_folder, keep_remote
 from infra.errors import StoreError
 from infra.keys import file_sha256
 from infra.object_store import explain, store_at
@@ -67,13 +67,14 @@ def sha256_of_all(files: Sequence[SourceFile]) -> list[str]:
 def _known(index: sqlite3.Connection, file: SourceFile) -> str | None:
     query = "SELECT sha256 FROM files WHERE uri = ? AND n_bytes = ? AND stamp = ?"
     row = index.execute(query, (file.uri, file.n_bytes, file.stamp)).fetchone()
-    if row is None or (_is_remote(file.uri) and download_folder().path_of(row[0]) is None):
-        return None
-    return row[0]
+    return None if row is None else row[0]
 
 
 def _read_sha256(file: SourceFile) -> str:
-    return _keep_fetched(file.uri) if _is_remote(file.uri) else _local_sha256(file.uri)
+    if not _is_remote(file.uri):
+        return _local_sha256(file.uri)
+    with entries_in_use():  # its copy may be let go before it is read: it is fetched again then
+        return keep_remote(file.uri, file.n_bytes)
 
 
 def _is_settled(file: SourceFile) -> bool:
@@ -106,7 +107,7 @@ def local_copy(uri: str, sha256: str) -> Path | None:
     folder = download_folder()
     if (kept := folder.path_of(sha256)) is not None:
         return kept
-    found = _keep_fetched(uri)
+    found = keep_remote(uri)
     return folder.path_of(sha256) if found == sha256 else None
 
 
@@ -143,18 +144,6 @@ def _split(uri: str) -> tuple[str, str]:
     parts = path.split("/")
     n_fixed = next((i for i, part in enumerate(parts) if _has_wildcard(part)), len(parts) - 1)
     return f"{scheme}://{'/'.join(parts[:n_fixed])}", "/".join(parts[n_fixed:])
-
-
-def _keep_fetched(uri: str) -> str:
-    """Copy a remote file into the download cache; returns its sha256."""
-    root, _, name = uri.rpartition("/")
-    folder = get_settings().cache_dir / "downloads"
-    passing = folder / f"{secrets.token_hex(8)}.partial"
-    try:
-        store_at(root).download(name, passing)
-        return download_folder().put(passing)
-    finally:
-        passing.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.artifact_cache import copies_in_use
 from infra.artifacts import (
     Artifact,
     Attempt,
@@ -24,6 +23,7 @@ from infra.artifacts import (
     publish,
     read_manifest,
 )
+from infra.cache import entries_in_use
 from infra.keys import stage_key
 from infra.live_runs import live_run
 from infra.object_store import ObjectStore, explain, store_at
@@ -89,7 +89,7 @@ def run_call(
         inputs = [a.uri for a in call.inputs if a.uri.startswith(f"{store.root}/")]
         run.hold([path, *(store.relative(uri) for uri in inputs)])
         memory_before = resident_bytes()
-        with _attempt_folder(store, path) as folder, copies_in_use(), explain(store.root):
+        with _attempt_folder(store, path) as folder, entries_in_use(), explain(store.root):
             attempt = Attempt(call.stage, call.key, generation, name, folder, store, progress)
             started = time.time()
             summary = body(attempt)

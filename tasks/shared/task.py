@@ -19,6 +19,8 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from prefect.states import Completed
 
 from infra.artifacts import Artifact, Attempt, Summary
@@ -32,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 5.0
 """Least time between two updates of a progress artifact in Prefect."""
+_PROGRESS_SHARE = 0.05
+"""Most of a stage's time that goes by with telling: a server that is away may take a minute."""
 
 
 class Stage(Generic[Inputs]):
@@ -161,9 +165,14 @@ def _through_prefect(
         log = get_run_logger()
         log.info("%s stands already" if cached else "%s begins", label)
         artifact = work(report, watch)
-        report.finish()
         log.info("%s is %s", label, artifact.uri)
-        _show(artifact, label)
+        try:
+            report.finish()
+            _show(artifact, label)
+        except httpx.RequestError:
+            # Away for all of Prefect's patience: the end of the run is not to wait as long again.
+            get_current_settings().client.max_retries = 0
+            raise
         return Completed(name="Cached", data=artifact) if cached else Completed(data=artifact)
 
     started = time.monotonic()
@@ -205,15 +214,22 @@ class _Reporter:
         self._options = options
         self._in_flow = in_flow
         self._artifact_id: Any = None
-        self._last = -_PROGRESS_SECONDS
+        self._next = time.monotonic()
 
     def __call__(self, done: int | float, total: int | float, text: str) -> None:
         """Say that the stage is ``done`` of ``total``."""
         self._options.display.progress(self._stage, done, total, text)
-        now = time.monotonic()
-        if self._in_flow and now - self._last >= _PROGRESS_SECONDS:
-            self._last = now
-            self._tell(100.0 * done / total if total else 0.0, text)
+        began = time.monotonic()
+        if not self._in_flow or began < self._next:
+            return
+        try:
+            # Without Prefect's patience, which would hold up the stage: the next one is tried.
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                self._tell(100.0 * done / total if total else 0.0, text)
+        except httpx.RequestError as error:
+            self._not_taken(error)
+        took = time.monotonic() - began
+        self._next = began + max(_PROGRESS_SECONDS, took / _PROGRESS_SHARE)
 
     def finish(self) -> None:
         """Leave no bar short of its end."""
@@ -227,6 +243,8 @@ class _Reporter:
                 self._artifact_id = create_progress_artifact(percent, key=key, description=text)
             else:
                 update_progress_artifact(self._artifact_id, progress=percent, description=text)
-        except httpx.HTTPError as error:
-            # A server that is away for a moment must not end hours of work; the next one is tried.
-            _LOG.warning("Prefect does not take the progress of %s: %r", self._stage, error)
+        except (httpx.HTTPStatusError, ObjectNotFound) as error:  # busy; the bar was deleted
+            self._not_taken(error)
+
+    def _not_taken(self, error: Exception) -> None:
+        _LOG.warning("Prefect does not take the progress of %s: %r", self._stage, error)

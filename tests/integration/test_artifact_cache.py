@@ -12,8 +12,8 @@ import pytest
 from faulty_proxy import FaultyProxy, faulty_proxy
 from s3_server import empty_bucket, lead_to, moto_server
 
-from infra.artifact_cache import copies_in_use, counts
 from infra.artifacts import Artifact, open_artifact
+from infra.cache import counts, entries_in_use
 from infra.settings import get_settings
 from infra.stages import StageCall, run_call
 
@@ -53,7 +53,7 @@ def made(number: int) -> Artifact:
 
 
 def used_for_a_moment(artifact: Artifact) -> None:
-    with copies_in_use():
+    with entries_in_use():
         data = (open_artifact(artifact) / "data.bin").read_bytes()
     assert len(data) == FILE_BYTES
 
@@ -87,7 +87,7 @@ def another_process_that_uses(artifact: Artifact) -> Iterator[subprocess.Popen]:
 
 
 def test_the_longest_unused_copy_goes_first(proxy: FaultyProxy, caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.INFO, "infra.artifact_cache")
+    caplog.set_level(logging.INFO, "infra.cache")
     artifacts = [made(number) for number in range(4)]
     evicted = counts.evicted
     for artifact in (*artifacts[:3], artifacts[0], artifacts[3]):
@@ -105,7 +105,7 @@ def test_what_is_in_use_stays_and_an_excess_is_told(
     proxy: FaultyProxy, caplog: pytest.LogCaptureFixture
 ):
     artifacts = [made(number) for number in range(5)]
-    with copies_in_use():
+    with entries_in_use():
         folders = [open_artifact(artifact) for artifact in artifacts]
         assert all((folder / "data.bin").exists() for folder in folders)
         assert "more than TOKGRAFT_CACHE_BYTES=30500" in caplog.text
@@ -142,12 +142,12 @@ def test_processes_that_evict_what_others_need_read_whole_files(proxy: FaultyPro
     artifacts = [made(number) for number in range(6)]
     script = """
 import random, sys
-from infra.artifact_cache import copies_in_use, counts
+from infra.cache import counts, entries_in_use
 from infra.artifacts import open_artifact, read_artifact
 draw = random.Random(int(sys.argv[1]))
 for _ in range(12):
     number = draw.randrange(6)
-    with copies_in_use():
+    with entries_in_use():
         folder = open_artifact(read_artifact(sys.argv[2 + number]))
         assert (folder / "data.bin").read_bytes() == bytes([number]) * 10000
 print(counts.evicted)

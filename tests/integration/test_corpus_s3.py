@@ -9,6 +9,7 @@ import pytest
 
 from infra.artifacts import open_artifact
 from infra.errors import StoreError
+from infra.settings import get_settings
 from infra.source_files import list_files, sha256_of_all
 from tasks.corpus.config import CorpusConfig
 from tasks.corpus.errors import SourceNotFoundError
@@ -51,6 +52,32 @@ def test_an_object_written_anew_is_seen(bucket: Any):
     assert sha256_of_all(list_files("s3://texts/a.jsonl")) == hashes
     put(Bucket="texts", Key="a.jsonl", Body=json.dumps({"text": "Fassung B"}).encode())
     assert sha256_of_all(list_files("s3://texts/a.jsonl")) != hashes
+
+
+def test_copies_that_were_let_go_are_fetched_again_when_they_are_read(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TOKGRAFT_CACHE_BYTES", "25")  # of 11 bytes each: two at a time
+    get_settings.cache_clear()
+    for number in range(4):
+        bucket.put_object(Bucket="texts", Key=f"{number}.txt", Body=f"Text Nr. {number}\n".encode())
+    config = config_for("s3://texts/*.txt")
+    lock = lock_corpus(config)
+    assert len(copies()) == 2
+    # A second look knows the hashes of objects that stand as they stood, and fetches none.
+    oldest = min(path.stat().st_mtime_ns for path in copies())
+    assert lock_corpus(config).uri == lock.uri
+    assert min(path.stat().st_mtime_ns for path in copies()) == oldest
+    corpus = sample_corpus(config, lock)
+    rows = pq.read_table(open_artifact(corpus) / "train-00000.parquet").to_pylist()
+    assert {row["text"] for row in rows} == {f"Text Nr. {number}\n" for number in range(4)}
+    bucket.put_object(Bucket="texts", Key="4.txt", Body=b"Text Nr. 4\n")
+    lock_corpus(config)
+    assert len(copies()) == 2
+
+
+def copies() -> list[Path]:
+    return list((get_settings().cache_dir / "downloads").glob("*/*"))
 
 
 @pytest.mark.usefixtures("bucket")

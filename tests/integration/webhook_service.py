@@ -69,6 +69,13 @@ class Prefect:
             end(self._server, 5.0)
             self._server = None
 
+    def kill(self) -> None:
+        """End it without a word to anyone."""
+        assert self._server is not None
+        self._server.kill()
+        self._server.wait()
+        self._server = None
+
     def deploy(self, full_name: str = DEPLOYMENT, **schema: Any) -> None:
         """A deployment, which takes an integer n; no worker, so that its runs stay scheduled."""
         name, deployment = full_name.split("/")

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from one_answer import answering
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from infra.stages import StageCall
@@ -28,3 +29,15 @@ def test_a_prefect_server_that_went_away_ends_no_stage(caplog: pytest.LogCapture
         report(1, 2, "half done")
     assert seen.texts == ["numbers 1/2 half done"]
     assert "does not take the progress of numbers" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow")
+def test_a_stage_does_not_wait_for_a_server_that_is_busy(caplog: pytest.LogCaptureFixture):
+    asked = list[str]()
+    report = _Reporter("numbers", RunOptions(), in_flow=True)
+    with answering(503, b"{}", asked=asked) as url, temporary_settings({PREFECT_API_URL: url}):
+        report(1, 2, "half done")
+        report(2, 2, "done")  # too soon to be told again
+    assert [question.split()[0] for question in asked].count("POST") <= 1
+    assert len(asked) <= 2  # Prefect's client asks for a token before it sends
+    assert caplog.text.count("does not take the progress of numbers") == 1
