@@ -48,6 +48,8 @@ def problems_in_call(call: ast.Call) -> Iterator[str]:
         yield f"line {call.lineno}: allow_pickle"
     if "trust_remote_code" in given and not is_false(given["trust_remote_code"]):
         yield f"line {call.lineno}: trusts remote code"
+    if name == "flow" and ast.unparse(given.get("result_serializer", call)) != "'json'":
+        yield f"line {call.lineno}: Prefect pickles the error of a run that failed"
     loads = last == "from_pretrained" and name.split(".")[-2].startswith("Auto")
     if loads and "trust_remote_code" not in given:
         yield f"line {call.lineno}: {name} leaves trust_remote_code to its default"
@@ -70,6 +72,7 @@ def test_the_product_runs_no_code_that_data_brings(path: Path):
         "np.load(p, allow_pickle=True)", "AutoModel.from_pretrained(p)", "archive.extractall()",
         "AutoModel.from_pretrained(p, trust_remote_code=True)", "shutil.unpack_archive(p)",
         "AutoModel.from_pretrained(p, trust_remote_code=trusted)", "os.system(c)",
+        "@flow(name='f', persist_result=False)\ndef f(): pass",
     ],
 )  # fmt: skip
 def test_the_check_sees_what_it_is_for(code: str):
