@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-_CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+_CHANGES = {  # and where in the event's arguments the folder is that the path is relative to
+    "os.rename": 2, "os.link": 2, "os.remove": 1, "os.mkdir": 2, "os.rmdir": 1, "os.truncate": None,
+}  # fmt: skip
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -22,12 +24,16 @@ class Chances:
 
     def __init__(self, store_root: str, fatal: int) -> None:
         self.names: list[str] = []
+        self.stages: list[str] = []
+        """At each of them, the stage at work, or behind which it is; none before the first."""
+        self._stage = ""
         self._root = store_root
         self._fatal = fatal
 
     def pass_by(self, name: str) -> None:
         """One more; the process may end here, as by ``kill -9``."""
         self.names.append(name)
+        self.stages.append(self._stage)
         if len(self.names) == self._fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -58,6 +64,9 @@ class Chances:
             is_change = event in _CHANGES
         if is_change and isinstance(arguments[0], str | os.PathLike):
             path = os.fspath(arguments[0])
+            at = _CHANGES.get(event)
+            if isinstance(path, str) and at is not None and arguments[at] >= 0:
+                path = os.path.join(os.readlink(f"/proc/self/fd/{arguments[at]}"), path)
             if isinstance(path, str) and path.startswith(self._root):
                 self.pass_by(f"{event} {os.path.relpath(path, self._root)}")
 
@@ -66,6 +75,8 @@ class Chances:
 
         @functools.wraps(plain)
         def surrounded(*args: Any, **kwargs: Any) -> Any:
+            if name == "__call__":
+                self._stage = args[0].name
             self.pass_by(f"before {name}")
             result = plain(*args, **kwargs)
             self.pass_by(f"after {name}")

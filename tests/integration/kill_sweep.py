@@ -1,5 +1,7 @@
-"""Kill a small pipeline (corpus, then token shards) at many chances, and let it go on each time.
+"""Kill a pipeline at many chances, and let it go on each time.
 
+The pipeline is a small one (corpus, then token shards), or, for a sweep of one stage, the main path
+on a store where all but that stage stands; the stage ``none`` is a run where all stands.
 One process imports everything once and forks for each try, so that a try takes its work alone.
 The stores are folders, or prefixes of a bucket.
 Prints one line of JSON a try: the chance, and what is wrong after going on ([] where all is well).
@@ -10,11 +12,13 @@ import gc
 import importlib
 import json
 import os
+import random
 import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +40,21 @@ from tasks.model.task import import_model, lock_model
 from tasks.pretraining.task import tokenize_corpus
 
 KILLED = -9
+NONE = "none"
+Pipeline = Callable[[RunConfig], object]
 
 
 def pipeline(run: RunConfig) -> Artifact:
     """The last of its artifacts."""
     source = import_model(run.model, lock_model(run.model))
     return tokenize_corpus(run.tokens, source, sample_corpus(run.corpus, lock_corpus(run.corpus)))
+
+
+def main_path(run: RunConfig) -> None:
+    """All stages of a run, without Prefect."""
+    from flows.adapt import adapt
+
+    adapt.fn(run)
 
 
 def in_fork(store: str, work: Callable[[], object], report: Path) -> int:
@@ -60,26 +73,26 @@ def in_fork(store: str, work: Callable[[], object], report: Path) -> int:
     os._exit(code)
 
 
-def count_chances(run: RunConfig) -> dict[str, list[str]]:
-    """Run to the end with nothing fatal; the names of all chances, and what was imported."""
+def count_chances(run: RunConfig, through: Pipeline = pipeline) -> dict[str, list[str]]:
+    """Run to the end with nothing fatal; all chances and their stages, and what was imported."""
     chances = Chances(get_settings().store_root, fatal=0)
     chances.install()
-    pipeline(run)
-    return {"names": chances.names, "modules": list(sys.modules)}
+    through(run)
+    return {"names": chances.names, "stages": chances.stages, "modules": list(sys.modules)}
 
 
-def run_and_die(run: RunConfig, fatal: int) -> None:
+def run_and_die(run: RunConfig, fatal: int, through: Pipeline = pipeline) -> None:
     Chances(get_settings().store_root, fatal).install()
-    pipeline(run)
+    through(run)
 
 
-def go_on(run: RunConfig) -> dict[str, Any]:
+def go_on(run: RunConfig, through: Pipeline = pipeline) -> dict[str, Any]:
     """Run again after a kill; the digests in the end, and what is wrong."""
-    pipeline(run)
-    attempts = Counter(stage for stage, _ in whole_attempts())
+    through(run)
+    attempts = Counter(whole_attempts())
     again = [
         f"{stage} finished {n} times"
-        for stage, n in attempts.items()
+        for (stage, _), n in attempts.items()
         if n > 1 and not stage.endswith("_lock")
     ]
     problems = verify_store(settings_store(), fast=False).problems
@@ -123,39 +136,114 @@ def copy_store(old: str, new: str) -> None:
         target.write(found.path, source.read(found.path))
 
 
-def sweep(file: Path, place: Path, n_tries: int, stores: str) -> None:
-    """Try ``n_tries`` chances, evenly spread; 0 tries them all."""
-    run = RunConfig.model_validate(yaml.safe_load(file.read_text()))
-    report, base, whole_store = place / "report.json", f"{stores}/base", f"{stores}/whole"
+@dataclass
+class Sweep:
+    """One pipeline, its stores, and what it ends with when nobody kills it."""
 
-    def report_of(store: str, work: Callable[[], object]) -> Any:
-        if code := in_fork(store, work, report):
+    run: RunConfig
+    through: Pipeline
+    report: Path
+    stores: str
+
+    def store(self, name: str) -> str:
+        return f"{self.stores}/{name}"
+
+    def report_of(self, store: str, work: Callable[[], object]) -> Any:
+        """What the work returns, done by a child that nobody kills."""
+        if code := in_fork(self.store(store), work, self.report):
             sys.exit(f"a run that nobody killed ended with {code}")
-        return json.loads(report.read_text())
+        return json.loads(self.report.read_text())
 
+    def copy(self, old: str, new: str) -> None:
+        copy_store(self.store(old), self.store(new))
+
+    def delete(self, store: str) -> None:
+        ObjectStore(self.store(store)).delete("")
+
+    def try_all(
+        self, base: str, chances: Sequence[tuple[int, str]], n_all: int, expected: Sequence[str]
+    ) -> None:
+        """Kill a run on a copy of the base at each of the chances, and let it go on.
+
+        Args:
+            base: where each begins.
+            chances: number and name of each.
+            n_all: how many there are beside those that are left out.
+            expected: digests in the end.
+        """
+        for fatal, name in chances:
+            self.copy(base, "tried")
+            code = in_fork(
+                self.store("tried"),
+                lambda fatal=fatal: run_and_die(self.run, fatal, self.through),
+                self.report,
+            )
+            found = self.report_of("tried", lambda: go_on(self.run, self.through))
+            wrong = list(found["wrong"])
+            if code != KILLED:
+                wrong.append(f"was not killed but ended with {code}")
+            if found["digests"] != list(expected):
+                wrong.append(f"{found['digests']} are not {expected}")
+            line = {"chance": fatal, "of": n_all, "name": name, "wrong": wrong}
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+            self.delete("tried")
+
+
+def sweep_small(sweep: Sweep, n_tries: int) -> None:
+    """Try ``n_tries`` chances of the small pipeline, evenly spread; 0 tries them all."""
+    run = sweep.run
     # The model is there from the start: its import needs torch, and is no part of the sweep.
-    report_of(base, lambda: import_model(run.model, lock_model(run.model)).digest)
-    copy_store(base, whole_store)
-    whole = report_of(whole_store, lambda: count_chances(run))
-    names = whole["names"]
-    expected = report_of(whole_store, lambda: go_on(run))["digests"]
-    import_all(whole["modules"])
-    step = max(1, len(names) // n_tries) if n_tries else 1
-    for fatal in range(1, len(names) + 1, step):
-        store = f"{stores}/tried"
-        copy_store(base, store)
-        code = in_fork(store, lambda fatal=fatal: run_and_die(run, fatal), report)
-        found = report_of(store, lambda: go_on(run))
-        wrong = list(found["wrong"])
-        if code != KILLED:
-            wrong.append(f"was not killed but ended with {code}")
-        if found["digests"] != expected:
-            wrong.append(f"{found['digests']} are not {expected}")
-        line = {"chance": fatal, "of": len(names), "name": names[fatal - 1], "wrong": wrong}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-        ObjectStore(store).delete("")
+    sweep.report_of("base", lambda: import_model(run.model, lock_model(run.model)).digest)
+    sweep.copy("base", "whole")
+    counted = sweep.report_of("whole", lambda: count_chances(run))
+    expected = sweep.report_of("whole", lambda: go_on(run))["digests"]
+    import_all(counted["modules"])
+    chances = list(enumerate(counted["names"], start=1))
+    step = max(1, len(chances) // n_tries) if n_tries else 1
+    sweep.try_all("base", chances[::step], len(chances), expected)
+
+
+def sweep_stage(sweep: Sweep, n_tries: int, stage: str) -> None:
+    """Try ``n_tries`` chances of one stage of the main path, drawn; 0 tries them all.
+
+    The chances of a stage reach from its call to the call of the next one. Later stages stand
+    already: they are found again where this one's outcome is the same as ever.
+    """
+    run, through = sweep.run, sweep.through
+    expected = sweep.report_of("whole", lambda: go_on(run, through))["digests"]
+    sweep.copy("whole", "base")
+    if stage != NONE:
+        ObjectStore(sweep.store("base")).delete(stage)
+    sweep.copy("base", "counted")
+    counted = sweep.report_of("counted", lambda: count_chances(run, through))
+    sweep.delete("counted")
+    import_all(counted["modules"])
+    first = next(name for name in counted["stages"] if name)
+    chances = [
+        (number, name)
+        for number, (name, at) in enumerate(
+            zip(counted["names"], counted["stages"], strict=True), start=1
+        )
+        if stage in (at or first, NONE)
+    ]
+    if not chances:
+        sys.exit(f"the run never calls {stage}")
+    tried = sorted(random.Random(0).sample(chances, n_tries)) if n_tries else chances
+    sweep.try_all("base", tried, len(chances), expected)
+    sweep.delete("base")
+
+
+def main(file: Path, place: Path, n_tries: int, stores: str, stage: str = "") -> None:
+    """A sweep over the small pipeline, or over one stage of the main path."""
+    run = RunConfig.model_validate(yaml.safe_load(file.read_text()))
+    through = main_path if stage else pipeline
+    sweep = Sweep(run, through, place / "report.json", stores)
+    if stage:
+        sweep_stage(sweep, n_tries, stage)
+    else:
+        sweep_small(sweep, n_tries)
 
 
 if __name__ == "__main__":
-    sweep(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

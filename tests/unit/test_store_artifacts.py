@@ -22,6 +22,7 @@ from infra.keys import canonical_json, content_digest, stage_key
 from infra.object_store import ObjectStore, explain
 from infra.parquet import read_table, write_table
 from infra.stages import StageCall, run_call, settings_store
+from infra.verification import verify_store
 
 
 def silent(done: float, total: float, text: str) -> None:
@@ -143,6 +144,22 @@ def test_an_equal_refresh_keeps_the_standing_artifact():
     first = run_call(call(), 1, write("a"), silent)
     assert run_call(call(), 2, write("a"), silent, keep_equal=first) == first
     assert find_current(settings_store(), "numbers", call().key)[1] == 1
+
+
+def test_an_equal_refresh_that_is_cut_short_leaves_no_half_artifact(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    first = run_call(call(), 1, write("a"), silent)
+
+    def cut_short(store: ObjectStore, path: str) -> None:
+        (store.local_path(path) / "part" / "a.txt").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ObjectStore, "delete", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        run_call(call(), 2, write("a"), silent, keep_equal=first)
+    assert verify_store(settings_store(), fast=False).problems == ()
+    assert find_current(settings_store(), "numbers", call().key) == (first, 1)
 
 
 def test_a_refresh_that_differs_in_volatile_files_alone_keeps_the_digest_and_takes_the_new_ones():
