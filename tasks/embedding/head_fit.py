@@ -53,10 +53,13 @@ class FittedHead:
     @property
     def measured(self) -> dict[str, int | float]:
         """Numbers for the stage's summary."""
+        n_fitted = int((self.counts > 0).sum())
+        if not len(self.loss):
+            return {"n_head_fitted": n_fitted}
+        ends = {"first": self.loss[0], "last": self.loss[-1]}
         return {
-            "n_head_fitted": int((self.counts > 0).sum()),
-            "head_fit_first_loss": float(self.loss[0]),
-            "head_fit_last_loss": float(self.loss[-1]),
+            "n_head_fitted": n_fitted,
+            **{f"head_fit_{name}_loss": float(loss) for name, loss in ends.items()},
         }
 
 
