@@ -1,5 +1,6 @@
 """One whole run: one field a stage, read from one YAML file."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,6 +151,7 @@ class _EachKeyOnce(yaml.SafeLoader):
 
 
 Config = TypeVar("Config", bound=BaseModel)
+_MEMBER_OF_UNION = re.compile(r"(function-(after|before|wrap|plain)|literal)\[")
 _MAX_PROBLEMS = 20
 
 
@@ -212,12 +214,17 @@ def describe_problems(error: ValidationError) -> str:
     """Wrong fields with their paths in one line, the first twenty of them."""
     problems = error.errors(include_url=False)
     said = "; ".join(
-        f"{_short('.'.join(map(str, problem['loc'])), 200) or 'the run'}: "
+        f"{_short(_path(problem['loc']), 200) or 'the run'}: "
         f"{_short(problem['msg'], 1000)} (got {_short(repr(problem['input']), 60)})"
         for problem in problems[:_MAX_PROBLEMS]
     )
     more = len(problems) - _MAX_PROBLEMS
     return f"{said}; and {more:,} more" if more > 0 else said
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    """Where a field is, without pydantic's own names of what it may be."""
+    return ".".join(str(part) for part in loc if not _MEMBER_OF_UNION.match(str(part)))
 
 
 def _short(text: str, n_characters: int) -> str:
