@@ -13,6 +13,7 @@ from letter_rows import (
     source_rows,
 )
 
+from tasks.embedding.config_source import Composed
 from tasks.embedding.lineage import lineage_tables
 
 
@@ -64,4 +65,4 @@ def test_lineage_names_methods_and_priors():
     assert heads[7]["note"] == f"logit + log P(token | ab) = {np.log(2.5 / 10.05):.4f}"
     assert heads[7]["source_tokens"] == ["ab"]
     assert (tops[7]["text"], tops[7]["source_tokens"]) == ("aba", ["ab", "a"])
-    assert sum(tops[7]["weights"]) == pytest.approx(0.5, rel=1e-6)
+    assert sum(tops[7]["weights"]) == pytest.approx(Composed().mean_weight, rel=1e-6)
