@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.cli_console import make_console
+from flows.cli_console import make_run_console
 from flows.cli_export import check_export, export_model
 from flows.cli_outcomes import print_leaderboard, print_outcome
 
@@ -44,7 +44,7 @@ def run(
     """Run the whole path; stages that stand are not run again."""
     from flows.run_config import load_run_config
 
-    console = make_console()
+    console = make_run_console()
     config = load_run_config(file)
     if export is not None:
         export = export.absolute()
@@ -67,7 +67,7 @@ def compare(
     from flows.compare_config import CompareConfig
     from flows.run_config import load_config
 
-    console = make_console()
+    console = make_run_console()
     grid = load_config(file, CompareConfig)
     if only_plan:
         _print_plan(force, force_from, lambda: _compare_flow().fn(grid))
