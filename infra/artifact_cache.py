@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.cache import counts, fetching, make_room, use
+from infra.cache import counts, fetching, room_for, use
 from infra.manifests import is_intact, not_as_written
 from infra.object_store import ObjectStore, explain
 from infra.parallel import at_once
@@ -45,7 +45,6 @@ def _fetch(
     for remains in folder.rglob(".*"):  # of a download that was killed: this process alone is here
         remains.unlink(missing_ok=True)
     n_bytes = sum(f["n_bytes"] for f in files)
-    make_room(n_bytes)
 
     def fetch(file: dict[str, Any]) -> None:
         local = folder / file["path"]
@@ -54,7 +53,8 @@ def _fetch(
             local.unlink(missing_ok=True)
             raise not_as_written(store, path, file, stage)
 
-    at_once(fetch, files)
+    with room_for(folder, n_bytes):
+        at_once(fetch, files)
     counts.fetched += len(files)
     counts.fetched_bytes += n_bytes
     _LOG.info("cache: fetched %d files of %s, %d bytes", len(files), store.uri(path), n_bytes)

@@ -25,6 +25,8 @@ _KINDS = ("artifacts", "downloads")
 _SLACK = 0.01
 """Part of the bound that is made free beyond what is needed: the next few files ask for no look."""
 _DIGITS = 20
+_IN_USE = ".in_use"
+_PROMISED = ".promised"
 
 
 @dataclass
@@ -70,21 +72,32 @@ def use(entry: Path) -> None:
         os.utime(entry)
 
 
-def make_room(n_bytes: int) -> None:
-    """Let entries go until this much fits under the bound; what is in use may exceed it."""
+@contextmanager
+def room_for(entry: Path, n_bytes: int) -> Generator[None]:
+    """Room under the bound for what an entry is about to gain, until it lies there.
+
+    Others are let go for it; what is in use may exceed the bound. Whoever makes room meanwhile
+    counts the entry as large as it will be.
+    """
     bound, root = get_settings().cache_bytes, get_settings().cache_dir
-    with _locked(root / ".room", fcntl.LOCK_EX) as room:
-        # What lies there is known from last time: to look at every file for each new one is slow.
-        noted = os.pread(room, _DIGITS, 0)
-        total = int(noted) if noted.isdigit() else bound + 1
-        if total + n_bytes > bound:
-            total = _let_go(root, bound - n_bytes)
-        os.pwrite(room, b"%0*d" % (_DIGITS, total + n_bytes), 0)
-    if total + n_bytes > bound:
-        _LOG.warning(
-            "cache: %d bytes of %s are in use at once, more than TOKGRAFT_CACHE_BYTES=%d",
-            total + n_bytes, root, bound,
-        )  # fmt: skip
+    promise = _Holder(root, _PROMISED)
+    promise.add(f"{_size(entry) + n_bytes} {entry.relative_to(root).as_posix()}")
+    try:
+        with _locked(root / ".room", fcntl.LOCK_EX) as room:
+            # What lies there is known from last time: to look at all for each new one is slow.
+            noted = os.pread(room, _DIGITS, 0)
+            total = int(noted) + n_bytes if noted.isdigit() else bound + 1
+            if total > bound:
+                total = _let_go(root, bound)
+            os.pwrite(room, b"%0*d" % (_DIGITS, total), 0)
+        if total > bound:
+            _LOG.warning(
+                "cache: %d bytes of %s are in use at once, more than TOKGRAFT_CACHE_BYTES=%d",
+                total, root, bound,
+            )  # fmt: skip
+        yield
+    finally:
+        promise.close()
 
 
 @contextmanager
@@ -94,15 +107,18 @@ def fetching(entry: Path) -> Generator[None]:
         yield
 
 
-def _let_go(root: Path, goal: int) -> int:
-    """Remove what nobody uses, if that is needed to come down to the goal; what is left."""
+def _let_go(root: Path, bound: int) -> int:
+    """Remove what nobody uses, if that is needed to come below the bound; what is left."""
     sizes = {entry: _size(entry) for kind in _KINDS for entry in root.glob(f"{kind}/[!.]*/*")}
+    for promise in _lines_of_the_living(root / _PROMISED):
+        n_bytes, _, name = promise.partition(" ")
+        sizes[root / name] = max(sizes.get(root / name, 0), int(n_bytes))
     total = sum(sizes.values())
-    if total <= goal:
+    if total <= bound:
         return total
-    held = _held_names(root)
+    held = _lines_of_the_living(root / _IN_USE)
     for entry in sorted(sizes, key=_last_used):
-        if total <= goal - _SLACK * get_settings().cache_bytes:
+        if total <= bound * (1 - _SLACK):
             break
         if entry.relative_to(root).as_posix() not in held:
             _remove(root, entry)
@@ -140,42 +156,42 @@ def _last_used(entry: Path) -> float:
         return 0.0
 
 
-def _held_names(root: Path) -> set[str]:
-    """Entries that living processes use; the files of dead ones go."""
-    names = set[str]()
-    for path in (root / ".in_use").glob("*"):
+def _lines_of_the_living(folder: Path) -> set[str]:
+    """What holders of living processes say; the files of dead ones go."""
+    lines = set[str]()
+    for path in folder.glob("*"):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
         except BlockingIOError:
-            names.update(path.read_text(encoding="utf-8").splitlines())
+            lines.update(path.read_text(encoding="utf-8").splitlines())
         finally:
             os.close(descriptor)
-    return names
+    return lines
 
 
 class _Holder:
-    """What one block of this process uses, in a file that it keeps locked."""
+    """What one block of this process uses or was promised, in a file that it keeps locked."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folder: str = _IN_USE) -> None:
         self.pid = os.getpid()
         self._room = root / ".room"
-        self._path = root / ".in_use" / f"{self.pid}-{secrets.token_hex(4)}"
-        self._names: set[str] = set()
+        self._path = root / folder / f"{self.pid}-{secrets.token_hex(4)}"
+        self._lines: set[str] = set()
         self._descriptor: int | None = None
 
-    def add(self, name: str) -> None:
-        if name in self._names:
+    def add(self, line: str) -> None:
+        if line in self._lines:
             return
-        with _locked(self._room, fcntl.LOCK_SH):  # nobody makes room between lock and name
+        with _locked(self._room, fcntl.LOCK_SH):  # nobody makes room between lock and line
             if self._descriptor is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o644)
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            os.write(self._descriptor, f"{name}\n".encode())
-        self._names.add(name)
+            os.write(self._descriptor, f"{line}\n".encode())
+        self._lines.add(line)
 
     def close(self) -> None:
         if self._descriptor is not None:

@@ -2,10 +2,11 @@
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from infra.cache import make_room, use
+from infra.cache import room_for, use
 from infra.keys import file_sha256
 from infra.object_store import explain, store_at
 from infra.settings import get_settings
@@ -35,21 +36,15 @@ class DownloadFolder:
             fetch: writes one file.
             n_bytes: about how long that will be, for which room is made.
         """
-        with explain(str(self.folder), "TOKGRAFT_CACHE_DIR"):
-            make_room(n_bytes)
-            # A name of its own: two runs may keep the same file at the same time.
-            arriving = self.folder / "arriving" / secrets.token_hex(8)
-            use(arriving)
-            arriving.mkdir(parents=True)
-            try:
-                fetch(arriving / "file")
-                sha256 = file_sha256(arriving / "file")
-                target = self._place(sha256)
-                use(target)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (arriving / "file").replace(target)
-            finally:
-                shutil.rmtree(arriving, ignore_errors=True)
+        # A name of its own: two runs may keep the same file at the same time.
+        arriving = self.folder / "arriving" / secrets.token_hex(8)
+        with explain(str(self.folder), "TOKGRAFT_CACHE_DIR"), _room_to_arrive(arriving, n_bytes):
+            fetch(arriving / "file")
+            sha256 = file_sha256(arriving / "file")
+            target = self._place(sha256)
+            use(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (arriving / "file").replace(target)
         return sha256
 
     def path_of(self, sha256: str) -> Path | None:
@@ -72,6 +67,18 @@ class DownloadFolder:
 
     def _place(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256
+
+
+@contextmanager
+def _room_to_arrive(arriving: Path, n_bytes: int) -> Generator[None]:
+    """A folder, gone after the block, with room for so much; what is moved out of it is kept."""
+    use(arriving)
+    with room_for(arriving, n_bytes):
+        arriving.mkdir(parents=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
 
 
 def download_folder() -> DownloadFolder:

@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from infra import cache
-from infra.cache import entries_in_use, make_room, use
+from infra.cache import entries_in_use, room_for, use
 from infra.downloads import download_folder, keep_remote
 from infra.errors import CorruptFileError
 from infra.fetching import fetch
@@ -101,10 +101,10 @@ def test_the_longest_unused_goes_first_whatever_it_is(caplog: pytest.LogCaptureF
     caplog.set_level(logging.INFO, "infra.cache")
     copies = get_settings().cache_dir / "artifacts" / "numbers" / "20261127T000000-00000000"
     with entries_in_use():
-        make_room(FILE_BYTES)
         use(copies)
         copies.mkdir(parents=True)
-        (copies / "data.bin").write_bytes(bytes(FILE_BYTES))
+        with room_for(copies, FILE_BYTES):
+            (copies / "data.bin").write_bytes(bytes(FILE_BYTES))
     files = [kept(number) for number in range(2)]
     with entries_in_use():
         assert download_folder().path_of(files[0])
@@ -154,6 +154,21 @@ def test_what_is_in_use_stays_and_an_excess_is_told(caplog: pytest.LogCaptureFix
     assert "are in use at once, more than TOKGRAFT_CACHE_BYTES=30500" in caplog.text
     kept(5)
     assert len(entries()) == 3
+
+
+def test_what_is_still_to_come_counts_for_who_makes_room_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+):
+    copies = [get_settings().cache_dir / "artifacts" / "numbers" / str(n) for n in range(4)]
+    for number in range(3):
+        kept(number)
+    with entries_in_use(), ExitStack() as promises:
+        for n_promised, copy in enumerate(copies, start=1):
+            use(copy)
+            promises.enter_context(room_for(copy, FILE_BYTES))
+            assert len(entries()) == max(3 - n_promised, 0)
+    assert "40000 bytes" in caplog.text
+    assert list((get_settings().cache_dir / ".promised").iterdir()) == []
 
 
 def test_a_block_in_a_block_lets_go_of_nothing_of_the_outer_one():
