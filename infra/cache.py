@@ -160,14 +160,15 @@ def _lines_of_the_living(folder: Path) -> set[str]:
     """What holders of living processes say; the files of dead ones go."""
     lines = set[str]()
     for path in folder.glob("*"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-        except BlockingIOError:
-            lines.update(path.read_text(encoding="utf-8").splitlines())
-        finally:
-            os.close(descriptor)
+        with suppress(FileNotFoundError):  # a holder may let go meanwhile
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            except BlockingIOError:
+                lines.update(path.read_text(encoding="utf-8").splitlines())
+            finally:
+                os.close(descriptor)
     return lines
 
 

@@ -8,11 +8,12 @@ Ray's own storage holds nothing of value: its folder is temporary and goes with 
 
 import logging
 import os
+import pkgutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from infra.devices import workers_on_gpu
 from infra.errors import InfraError
@@ -44,7 +45,15 @@ class WorkerPlace:
     """Send a small record to the driver; later ones replace earlier ones that were not read."""
 
 
-WorkerFunction = Callable[[dict[str, Any], WorkerPlace], None]
+class WorkerFunction(Protocol):
+    """A function of a module, which a worker imports by its name."""
+
+    __module__: str
+    __qualname__: str
+
+    def __call__(self, payload: dict[str, Any], place: WorkerPlace, /) -> None:
+        """Work until all is done."""
+        ...
 
 
 def run_training(
@@ -88,7 +97,8 @@ def run_training(
         trainer = TorchTrainer(
             _on_worker,
             train_loop_config={
-                "worker": worker,
+                # By name: Ray's controller, which hands this on, need not import what trains.
+                "worker": f"{worker.__module__}:{worker.__qualname__}",
                 "payload": payload,
                 "board": board,
                 "final_errors": final_errors,
@@ -209,9 +219,10 @@ def _on_worker(job: Mapping[str, Any]) -> None:
     n_local = context.get_local_world_size()
     torch.set_num_threads(job["n_threads"] or max(1, (os.cpu_count() or 1) // n_local))
     device = f"cuda:{torch.cuda.current_device()}" if job["device"] == "cuda" else "cpu"
+    worker: WorkerFunction = pkgutil.resolve_name(job["worker"])
     place = WorkerPlace(context.get_world_rank(), world_size, device, Reports(board))
     try:
-        job["worker"](job["payload"], place)
+        worker(job["payload"], place)
     except job["final_errors"] as error:
         # Returning tells Ray not to start the workers again.
         if not from_board(board.fail.remote(error)):

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +73,33 @@ class Page:
     def screenshot(self, file: Path) -> None:
         data = self.call("Page.captureScreenshot", format="png")["data"]
         file.write_bytes(base64.b64decode(data))
+
+
+@pytest.fixture(scope="session")
+def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect database without records: to make one costs a server half of its start."""
+    database = tmp_path_factory.mktemp("prefect") / "prefect.db"
+    subprocess.run(
+        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+        env={
+            **os.environ,
+            "PREFECT_HOME": str(database.parent),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+        },
+        capture_output=True, timeout=200, check=True,
+    )  # fmt: skip
+    return database
+
+
+@pytest.fixture(autouse=True)
+def known_database(request: pytest.FixtureRequest, own_place: Path) -> None:
+    """Slow tests start servers, whose first start is a test's of its own."""
+    if request.node.get_closest_marker("slow") is None:
+        return
+    database = request.getfixturevalue("prefect_database")
+    for home in ("prefect", "server"):
+        (own_place / "data" / home).mkdir(parents=True)
+        shutil.copy(database, own_place / "data" / home)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +13,10 @@ from flows import embedded
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def test_a_port_taken_meanwhile_costs_a_retry(monkeypatch: pytest.MonkeyPatch):
+def test_without_records_a_port_taken_meanwhile_costs_a_retry(
+    monkeypatch: pytest.MonkeyPatch, own_place: Path
+):
+    (own_place / "data" / "prefect" / "prefect.db").unlink()
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         taken_port = taken.getsockname()[1]
