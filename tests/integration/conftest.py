@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import httpx
 import pytest
 from s3_server import CREDENTIALS
 from websockets.sync.client import ClientConnection, connect
+
+from flows.prefect_process import answers, start_server, url_of
 
 BROWSER = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
@@ -89,6 +92,24 @@ def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True, timeout=200, check=True,
     )  # fmt: skip
     return database
+
+
+@pytest.fixture(scope="session")
+def prefect_url(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server for tests that need any, and not one of their own."""
+    home = tmp_path_factory.mktemp("server")
+    shutil.copy(prefect_database, home)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {"PREFECT_HOME": str(home), "PREFECT_UI_ENABLED": "0"}
+    server = start_server("127.0.0.1", port, home / "server.log", environment)
+    try:
+        url = url_of("127.0.0.1", port)
+        assert answers(server, url), (home / "server.log").read_text()
+        yield f"{url}/api"
+    finally:
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture(autouse=True)

@@ -97,17 +97,21 @@ def finish_here(file: str) -> tuple[str, str]:
     return output, imported
 
 
-STAGES = [
+SOME_STAGES = ["corpus", "tokenizer", "pretraining", "measured"]
+ALL_STAGES = [
     "model_lock", "model", "corpus_lock", "corpus", "pretokens", "tokenizer", "tokens",
     "embedding", "assembled", "pretraining", "export", "measured", "report",
 ]  # fmt: skip
 
 
-def test_killed_in_every_stage_a_run_goes_on_and_ends_the_same(
-    tmp_path, tiny_run, monkeypatch, own_place
+@pytest.mark.parametrize(
+    "stages", [SOME_STAGES, pytest.param(ALL_STAGES, marks=pytest.mark.long)], ids=["some", "all"]
+)
+def test_killed_in_stage_after_stage_a_run_goes_on_and_ends_the_same(
+    stages, tmp_path, tiny_run, monkeypatch, own_place
 ):
     file = write_run(tmp_path, tiny_run)
-    for stage in STAGES:
+    for stage in stages:
         kill_when_it_begins(file, own_place / "store" / stage)
     finish("run", file)
     after_kills = manifests()

@@ -41,6 +41,12 @@ def run_file(tmp_path: Path, tiny_run: dict):
     return write
 
 
+@pytest.fixture
+def a_server(prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare each run the start of a server."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+
+
 def test_a_missing_run_file():
     assert "no run file nowhere.yaml; configs/ holds examples" in complaint(
         tokgraft("run", "nowhere.yaml")
@@ -157,6 +163,7 @@ def test_a_webhook_whose_port_is_taken(allow_list: str):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("a_server")
 def test_an_unknown_stage_to_force(run_file):
     assert "no stage named rows; --force takes one of" in complaint(
         tokgraft("run", run_file(), "--force", "rows")
@@ -171,6 +178,7 @@ def test_a_proxy_is_not_asked_for_the_embedded_server(run_file):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("a_server")
 def test_a_stage_that_refuses_its_input_ends_the_run_with_its_line(run_file, tiny_run, own_place):
     corpus = {**tiny_run["corpus"], "budget_bytes": 10_000_000}
     text = complaint(tokgraft("run", run_file(corpus=corpus)))
@@ -179,6 +187,7 @@ def test_a_stage_that_refuses_its_input_ends_the_run_with_its_line(run_file, tin
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("a_server")
 def test_an_encoder_is_refused_as_soon_as_its_config_is_read(
     run_file, tiny_model_folder, tmp_path, own_place
 ):
@@ -227,6 +236,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_that_looks_finished(run_file, t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("a_server")
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

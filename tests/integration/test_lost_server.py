@@ -117,6 +117,7 @@ def test_a_run_that_lost_its_server_is_gone_on_with(
     assert {"tokens", "embedding", "pretraining", "report"} <= set(found) - cached
 
 
+@pytest.mark.long
 def test_a_comparison_outlives_a_server_that_comes_back_and_not_one_that_does_not(
     server: Prefect, tmp_path: Path, tiny_run: dict
 ):

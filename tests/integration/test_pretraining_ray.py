@@ -77,6 +77,7 @@ def test_kill_9_and_again_gives_the_same_bits(tiny_model_folder, tmp_path, whole
     assert again["digest"] == whole_run[1]["digest"]
 
 
+@pytest.mark.long
 def test_killed_on_s3_another_machine_goes_on_from_its_checkpoint(
     tiny_model_folder, tmp_path, whole_run, s3, monkeypatch
 ):
@@ -122,6 +123,7 @@ def test_a_trainer_whose_lease_another_took_stops(tiny_model_folder, tmp_path):
     assert not list(store.glob("pretraining/*/current-*.json"))
 
 
+@pytest.mark.long
 def test_two_workers_read_the_same_samples(tiny_model_folder, tmp_path, whole_run, monkeypatch):
     store = tmp_path / "store"
     two = finish(start(tiny_model_folder, store, CONFIG, WORLD_SIZE="2"))

@@ -74,7 +74,7 @@ ASKED = (
 )  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
 def up(
     request: pytest.FixtureRequest, tmp_path: Path, tiny_run: dict[str, Any], s3: Any
 ) -> Iterator[tuple[Up, Database | None]]:

@@ -142,6 +142,7 @@ def test_a_run_goes_on_where_a_worker_is_and_is_taken_from_none(
     wait_for(lambda: state(run) == ("Running", 3), 200)
 
 
+@pytest.mark.long
 def test_scheduled_runs_wait_for_the_one_at_work_although_a_worker_is_free(
     server: Prefect,
     workers: tuple[Worker, Worker],

@@ -426,6 +426,7 @@ def test_a_cancelled_run_ends_with_its_training(up: Up):
     wait_for(lambda: len(descendants(ours)) == len(PARTS))
 
 
+@pytest.mark.long
 def test_a_suspended_run_stops_before_its_next_stage_and_goes_on(up: Up):
     run = up.begin("adapt", config="tiny.yaml", vocabulary_size=48)
     wait_for(lambda: up.state(run)["type"] == "RUNNING")

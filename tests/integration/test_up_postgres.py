@@ -53,6 +53,7 @@ def test_a_run_on_postgres_completes_and_all_ends_within_ten_seconds(
     assert database.password not in said + logs
 
 
+@pytest.mark.long
 def test_it_ends_within_ten_seconds_on_postgres_while_a_run_works(database: Database, place: Path):
     with running(Up(place, free_port(), options=("--database-url", database.url))) as up:
         run = up.begin("adapt", config="tiny.yaml", vocabulary_size=40)
