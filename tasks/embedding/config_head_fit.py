@@ -8,7 +8,7 @@ from tasks.shared.config import StageConfig
 
 
 class HeadFit(StageConfig):
-    """Fit the head rows of new tokens to next tokens of text; all else stays as it is.
+    """Fit head rows to next tokens of text; body, input rows and all other head rows stay.
 
     With its states given, this is a logistic regression: convex, and cheap beside reading them.
     """
@@ -24,7 +24,12 @@ class HeadFit(StageConfig):
     n_negatives: int = Field(default=4096, gt=0)
     """Tokens that stand for all those a step does not hold, drawn anew each step."""
     lr: float = Field(default=1e-3, gt=0.0)
-    """Peak rate of Adam; falls to zero along half a cosine."""
+    """Peak rate of Adam for single rows; falls to zero along half a cosine, as the other does."""
+    lr_map: float | None = Field(default=3e-3, gt=0.0)
+    """Peak rate of Adam for the linear map from input rows to head rows that all new tokens share,
+    those that the text never has too; ``null``: none is learnt."""
+    first_pieces: bool = True
+    """Fit old tokens that new ones begin with too: they come next where none of those does now."""
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products in the model; the regression is in float32. ``auto``: bfloat16 where the
     hardware multiplies it."""

@@ -1,18 +1,18 @@
 """Fit the head of a whole vocabulary to text of the corpus, and say so in its origins.
 
-Dimensions: W = new vocabulary, K = tokens whose rows may move.
+Dimensions: W = new vocabulary, K = tokens whose own rows may move.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int64
 
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_head_fit import HeadFit
-from tasks.embedding.head_fit import FitSettings, FittedHead, FixedHead, fit_head
+from tasks.embedding.head_fit import FitSettings, FittedHead, fit_head
 from tasks.embedding.known import Known
+from tasks.embedding.moving_head import FixedHead, Movable, centred
 from tasks.embedding.rows import NewRows, Origins
 from tasks.embedding.sampling import BYTES_PER_TOKEN, cut_windows
 from tasks.embedding.texts import Texts
@@ -43,15 +43,17 @@ def check_own_head(config: EmbeddingConfig, known: Known) -> None:
 def with_fitted_head(
     rows: NewRows, config: HeadFit, known: Known, texts: Texts
 ) -> tuple[NewRows, FittedHead | None]:
-    """Fit the head rows of tokens that are not the source's; None where there are none.
+    """Fit the head rows of tokens that are not the source's, and of those they begin with.
+
+    Returns None beside the rows where there are no such tokens.
 
     Raises:
         NonlinearHeadError: the model bends its logits.
     """
-    tokens_K = _movable(rows)
-    if rows.head is None or not len(tokens_K):
+    movable = _movable(rows, config, known)
+    if rows.head is None or not len(movable.own):
         return rows, None
-    fitted = _fit(rows, rows.head, tokens_K, config, known, texts)
+    fitted = _fit(rows, rows.head, movable, config, known, texts)
     origins = _fitted_origins(rows.head_origins or rows.input_origins, fitted)
     return replace(rows, head=fitted.rows, head_origins=origins), fitted
 
@@ -59,23 +61,30 @@ def with_fitted_head(
 def _fitted_origins(origins: Origins, fitted: FittedHead) -> Origins:
     """Say of each row that moved that it did, and by how much text."""
     methods, notes = list(origins.methods), list(origins.notes)
-    for token in np.flatnonzero(fitted.counts).tolist():
+    for token in np.flatnonzero(fitted.is_moved).tolist():
         if methods[token] != "fallback":
             methods[token] += ", fitted"
-        text = f"fitted where it comes next, {fitted.counts[token]} times"
+        count = fitted.counts[token]
+        how = f"where it comes next, {count} times" if count else "by the map of all new tokens"
+        text = f"fitted {how}"
         notes[token] = f"{notes[token]}; {text}" if notes[token] else text
     return replace(origins, methods=tuple(methods), notes=tuple(notes))
 
 
-def _movable(rows: NewRows) -> Int64[np.ndarray, " K"]:
-    step_W = np.array(rows.steps)
-    return np.flatnonzero((step_W != "kept") & (step_W != "reserved"))
+def _movable(rows: NewRows, config: HeadFit, known: Known) -> Movable:
+    step_W, plan = np.array(rows.steps), known.plan
+    new = np.flatnonzero((step_W != "kept") & (step_W != "reserved"))
+    own_K = new
+    if config.first_pieces:
+        pieces = np.unique(plan.pieces.first()[plan.are("new")])
+        own_K = np.union1d(new, np.flatnonzero((step_W == "kept") & np.isin(plan.match, pieces)))
+    return Movable(own_K, new, centred(rows.input[new]))
 
 
 def _fit(
     rows: NewRows,
     head_WD: np.ndarray,
-    tokens_K: Int64[np.ndarray, " K"],
+    movable: Movable,
     config: HeadFit,
     known: Known,
     texts: Texts,
@@ -92,8 +101,9 @@ def _fit(
     probe = [prefix, *range(min(_PROBE_TOKENS, len(known.source)))]
     head = FixedHead(head_WD, rows.head_bias, read_hidden_states(model, [probe]).logit_scale)
     settings = FitSettings(
-        config.n_passes, config.positions_per_step, config.n_negatives, config.lr, config.seed
-    )
+        config.n_passes, config.positions_per_step, config.n_negatives, config.lr, config.lr_map,
+        config.seed,
+    )  # fmt: skip
 
     def show(done: int, total: int, loss: float) -> None:
         texts.progress(done, total, f"head fitted to next tokens, {loss:.3f} nats")
@@ -102,7 +112,7 @@ def _fit(
         rows_WD = torch.from_numpy(rows.input).to(body.table.weight.device)
         dtype = texts.compute_dtype(config.compute_dtype)
         parts = read_states(body, rows_WD, windows, dtype)
-        return fit_head(head, tokens_K, parts, n_positions(windows), settings, show)
+        return fit_head(head, movable, parts, n_positions(windows), settings, show)
 
 
 def _windows(config: HeadFit, known: Known, texts: Texts) -> Sequence[Sequence[int]]:

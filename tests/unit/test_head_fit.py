@@ -15,12 +15,21 @@ from infra.parquet import read_table
 from tasks.embedding.config_head_fit import HeadFit
 from tasks.embedding.fitted_head import HeadNotOwnError
 from tasks.embedding.frozen_body import frozen_body
-from tasks.embedding.head_fit import FitSettings, FixedHead, HeadFitDivergedError, fit_head
+from tasks.embedding.head_fit import FitSettings, HeadFitDivergedError, fit_head
+from tasks.embedding.moving_head import FixedHead, Movable, centred
 from tasks.embedding.states_of_text import States, n_positions, read_states
 from tasks.shared.run_options import RunOptions, run_options
 
 LEFT, RIGHT = 3, 4
-SETTINGS = FitSettings(n_passes=40, positions_per_step=8, n_negatives=64, lr=0.1, seed=0)
+SETTINGS = FitSettings(
+    n_passes=40, positions_per_step=8, n_negatives=64, lr=0.1, lr_map=None, seed=0
+)
+
+
+def single(*tokens: int) -> Movable:
+    """Each moves by itself alone."""
+    nothing = np.empty(0, np.int64)
+    return Movable(np.array(tokens), nothing, np.empty((0, 1), np.float32))
 
 
 def two_contexts() -> Iterator[States]:
@@ -32,14 +41,40 @@ def two_contexts() -> Iterator[States]:
 def test_tokens_of_one_first_piece_are_told_apart_by_what_stands_before_them():
     head = FixedHead(np.zeros((6, 4), np.float32), None, 1.0)
     head.rows[[LEFT, RIGHT, 5], 0] = 1.0
-    fitted = fit_head(head, np.array([LEFT, RIGHT, 5]), two_contexts(), 16, SETTINGS)
+    fitted = fit_head(head, single(LEFT, RIGHT, 5), two_contexts(), 16, SETTINGS)
     logits = fitted.rows[[LEFT, RIGHT]] @ np.eye(4, dtype=np.float32)[:2].T
     assert logits[0, 0] > logits[1, 0]
     assert logits[1, 1] > logits[0, 1]
     assert fitted.loss[-1] < fitted.loss[0]
     assert fitted.counts.tolist() == [0, 0, 0, 8, 4, 0]
+    assert np.flatnonzero(fitted.is_moved).tolist() == [LEFT, RIGHT]
     # Old tokens, and a new one that the text never has, are as they were.
     np.testing.assert_array_equal(fitted.rows[[0, 1, 2, 5]], head.rows[[0, 1, 2, 5]])
+
+
+def test_a_token_without_text_goes_with_those_of_its_kind():
+    head = FixedHead(np.zeros((6, 4), np.float32), None, 1.0)
+    features = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
+    movable = Movable(np.empty(0, np.int64), np.array([LEFT, RIGHT, 5]), features)
+    fitted = fit_head(head, movable, two_contexts(), 16, replace(SETTINGS, lr_map=0.1))
+    assert fitted.loss[-1] < fitted.loss[0]
+    assert np.flatnonzero(fitted.is_moved).tolist() == [LEFT, RIGHT, 5]
+    assert fitted.rows[LEFT, 0] > 0.5 > 0 > fitted.rows[LEFT, 1]
+    np.testing.assert_array_equal(fitted.rows[5], fitted.rows[LEFT])
+    np.testing.assert_array_equal(fitted.rows[:3], head.rows[:3])
+    # What a token has beyond its kind is its own: the one without text gets none of it.
+    both = replace(movable, own=np.array([LEFT, RIGHT, 5]))
+    again = fit_head(head, both, two_contexts(), 16, replace(SETTINGS, lr_map=0.1))
+    assert again.loss[-1] < fitted.loss[-1]
+    assert not np.array_equal(again.rows[5], again.rows[LEFT])
+
+
+def test_features_have_no_mean_and_norm_one():
+    rows = np.random.default_rng(0).normal(3.0, size=(50, 8)).astype(np.float32)
+    features = centred(rows)
+    np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-6)
+    assert np.linalg.norm(features, axis=1).mean() == pytest.approx(1.0)
+    assert not centred(rows[:1]).any()
 
 
 def test_with_all_tokens_as_negatives_the_loss_is_that_of_the_whole_head():
@@ -48,7 +83,7 @@ def test_with_all_tokens_as_negatives_the_loss_is_that_of_the_whole_head():
     states, targets = torch.from_numpy(rng.normal(size=(16, 8))).float(), rng.integers(50, size=16)
     settings = replace(SETTINGS, n_passes=1, positions_per_step=16, n_negatives=5000)
     head = FixedHead(rows, bias.astype(np.float32), 0.5)
-    fitted = fit_head(head, np.arange(20), [States(states, targets)], 16, settings)
+    fitted = fit_head(head, single(*range(20)), [States(states, targets)], 16, settings)
     logits = 0.5 * (states @ torch.from_numpy(rows).T + torch.from_numpy(bias).float())
     whole = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets))
     assert fitted.loss[0] == pytest.approx(whole.item(), rel=1e-5)
@@ -56,10 +91,10 @@ def test_with_all_tokens_as_negatives_the_loss_is_that_of_the_whole_head():
 
 def test_a_rate_too_high_is_said():
     settings = replace(SETTINGS, lr=1e38)
-    with pytest.raises(HeadFitDivergedError, match=r"lr=1e\+38; lower head_fit\.lr"):
+    with pytest.raises(HeadFitDivergedError, match=r"lr=1e\+38 and lr_map=None; lower them"):
         fit_head(
             FixedHead(np.zeros((6, 4), np.float32), None, 1.0),
-            np.array([LEFT]), two_contexts(), 16, settings,
+            single(LEFT), two_contexts(), 16, settings,
         )  # fmt: skip
 
 
@@ -94,27 +129,38 @@ def inputs(tiny_model_folder: Path, small_corpus_texts: list[str]) -> Inputs:
     return Inputs(tiny_model_folder, tokenizer, small_corpus_texts)
 
 
-def test_the_stage_moves_head_rows_of_new_tokens_alone_and_predicts_text_better(
-    inputs: Inputs,
+@pytest.mark.parametrize("first_pieces", [True, False])
+def test_the_stage_moves_head_rows_of_new_tokens_and_their_first_pieces(
+    inputs: Inputs, first_pieces: bool
 ):
+    fit = FIT.model_copy(update={"first_pieces": first_pieces})
     plain = inputs.initialise(COMPOSED)
-    artifact = inputs.initialise(COMPOSED.model_copy(update={"head_fit": FIT}))
+    artifact = inputs.initialise(COMPOSED.model_copy(update={"head_fit": fit}))
     n_old = AutoModelForCausalLM.from_pretrained(inputs.folder).config.vocab_size
     before, after = rows_of(plain)[0], rows_of(artifact)[0]
     assert torch.equal(after["input_rows"], before["input_rows"])
-    assert torch.equal(after["head_rows"][:n_old], before["head_rows"][:n_old])
-    moved = (after["head_rows"] != before["head_rows"]).any(dim=1)
-    assert moved.any()
-    assert int(moved.sum()) == artifact.summary["n_head_fitted"]
-    losses = read_table(open_artifact(artifact) / "head_losses.parquet")["loss"].to_numpy()
-    assert losses[-5:].mean() < losses[:5].mean()
+    moved = set((after["head_rows"] != before["head_rows"]).any(dim=1).nonzero().flatten().tolist())
     lineage = read_table(open_artifact(artifact) / "lineage.parquet").to_pylist()
     of_head = [row for row in lineage if row["part"] == "head"]
+    pieces = {row["source_ids"][0] for row in of_head if row["id"] >= n_old and row["source_ids"]}
+    new = set(range(n_old, len(after["head_rows"])))
+    assert new <= moved <= new | pieces
+    assert bool(moved & pieces) == first_pieces
+
     fitted = [row for row in of_head if row["method"] == "prefix_prior, fitted"]
-    assert [row["id"] for row in fitted] == moved.nonzero().flatten().tolist()
-    assert all("; fitted where it comes next, " in row["note"] for row in fitted)
+    assert {row["id"] for row in fitted} == moved
+    alone = [row for row in fitted if row["note"].endswith("; fitted by the map of all new tokens")]
+    assert len(alone) == artifact.summary["n_head_moved_by_map_alone"] > 0
+    assert len(fitted) - len(alone) == artifact.summary["n_head_fitted"]
+    losses = read_table(open_artifact(artifact) / "head_losses.parquet")["loss"].to_numpy()
+    assert losses[-5:].mean() < losses[:5].mean()
+
+
+def test_the_same_fit_gives_the_same_bits(inputs: Inputs):
+    config = COMPOSED.model_copy(update={"head_fit": FIT})
+    artifact = inputs.initialise(config)
     token = run_options.set(RunOptions(force=frozenset({"embedding"})))
-    again = inputs.initialise(COMPOSED.model_copy(update={"head_fit": FIT}))
+    again = inputs.initialise(config)
     run_options.reset(token)
     assert again.uri != artifact.uri
     assert again.digest == artifact.digest
