@@ -17,7 +17,7 @@ class HeadFit(StageConfig):
     """Next tokens that are read."""
     window_tokens: int = Field(default=256, gt=1)
     """Longest stretch of text that is read at once."""
-    n_passes: int = Field(default=2, gt=0)
+    n_passes: int = Field(default=4, gt=0)
     """How often each position is seen."""
     positions_per_step: int = Field(default=512, gt=0)
     """Positions of one optimizer step."""

@@ -38,8 +38,10 @@ class Movable:
 
 def centred(rows_MF: Float32[np.ndarray, "M F"]) -> Float32[np.ndarray, "M F"]:
     """Features of input rows: without their mean, of norm 1 in the mean."""
+    if not len(rows_MF):
+        return rows_MF
     features_MF = rows_MF - rows_MF.mean(axis=0)
-    norm = float(np.linalg.norm(features_MF, axis=1).mean()) if len(features_MF) else 0.0
+    norm = float(np.linalg.norm(features_MF, axis=1).mean())
     return features_MF / norm if norm > 0.0 else features_MF
 
 

@@ -75,6 +75,7 @@ def test_features_have_no_mean_and_norm_one():
     np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-6)
     assert np.linalg.norm(features, axis=1).mean() == pytest.approx(1.0)
     assert not centred(rows[:1]).any()
+    assert centred(rows[:0]).shape == (0, 8)
 
 
 def test_with_all_tokens_as_negatives_the_loss_is_that_of_the_whole_head():
