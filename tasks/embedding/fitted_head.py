@@ -108,11 +108,16 @@ def _fit(
     def show(done: int, total: int, loss: float) -> None:
         texts.progress(done, total, f"head fitted to next tokens, {loss:.3f} nats")
 
+    n_of_windows = n_positions(windows)
+
+    def show_reading(n_read: int) -> None:
+        texts.progress(n_read, n_of_windows, "positions of text read by the model")
+
     with frozen_body(model, None) as body:
         rows_WD = torch.from_numpy(rows.input).to(body.table.weight.device)
         dtype = texts.compute_dtype(config.compute_dtype)
-        parts = read_states(body, rows_WD, windows, dtype)
-        return fit_head(head, movable, parts, n_positions(windows), settings, show)
+        parts = read_states(body, rows_WD, windows, dtype, show_reading)
+        return fit_head(head, movable, parts, n_of_windows, settings, show)
 
 
 def _windows(config: HeadFit, known: Known, texts: Texts) -> Sequence[Sequence[int]]:

@@ -3,7 +3,7 @@
 Dimensions: W = new vocabulary, B = windows, L = tokens of a window, N = positions, D = model width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,7 @@ def read_states(
     rows_WD: Float32[Tensor, "W D"],
     windows: Sequence[Sequence[int]],
     compute_dtype: torch.dtype,
+    progress: Callable[[int], None] = lambda n_read: None,
 ) -> Iterator[States]:
     """Read windows in their order, a part of bounded size at a time.
 
@@ -45,8 +46,9 @@ def read_states(
         rows_WD: input rows of the new vocabulary, on the body's device.
         windows: token ids, each window a text of its own behind its first token.
         compute_dtype: of matrix products: float32 or bfloat16.
+        progress: hears how many positions were read so far.
     """
-    states, targets, n_read = list[Tensor](), list[np.ndarray](), 0
+    states, targets, n_read, n_before = list[Tensor](), list[np.ndarray](), 0, 0
     for start in range(0, len(windows), WINDOWS_AT_ONCE):
         some = [np.array(window, np.int64) for window in windows[start : start + WINDOWS_AT_ONCE]]
         longest = max(map(len, some))
@@ -61,6 +63,7 @@ def read_states(
         states.append(states_BLD[is_read_BL.to(rows_WD.device)])
         targets += [window[1:] for window in some]
         n_read += len(states[-1])
+        progress(n_before + n_read)
         if n_read >= POSITIONS_AT_ONCE or start + WINDOWS_AT_ONCE >= len(windows):
             yield States(torch.cat(states), np.concatenate(targets))
-            states, targets, n_read = [], [], 0
+            states, targets, n_read, n_before = [], [], 0, n_before + n_read

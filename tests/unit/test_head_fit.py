@@ -110,12 +110,13 @@ def test_states_are_those_of_each_window_read_alone():
     rng = np.random.default_rng(0)
     windows = [rng.integers(40, size=n).tolist() for n in (5, 9, 2, 7, 3, 8, 6, 4, 9, 5)]
     with frozen_body(model, None) as body:
-        parts = list(read_states(body, rows, windows, torch.float32))
+        read = list[int]()
+        parts = list(read_states(body, rows, windows, torch.float32, read.append))
         alone = [body.states(rows[torch.tensor([window])])[0, :-1] for window in windows]
     torch.testing.assert_close(torch.cat([p.states for p in parts]), torch.cat(alone).detach())
     targets = np.concatenate([part.targets for part in parts])
     assert targets.tolist() == [token for window in windows for token in window[1:]]
-    assert len(targets) == n_positions(windows)
+    assert len(targets) == n_positions(windows) == read[-1]
 
 
 FIT = HeadFit(
