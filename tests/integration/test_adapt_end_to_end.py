@@ -97,7 +97,7 @@ def finish_here(file: str) -> tuple[str, str]:
     return output, imported
 
 
-SOME_STAGES = ["corpus", "tokenizer", "pretraining", "measured"]
+SOME_STAGES = ["tokenizer", "pretraining"]
 ALL_STAGES = [
     "model_lock", "model", "corpus_lock", "corpus", "pretokens", "tokenizer", "tokens",
     "embedding", "assembled", "pretraining", "export", "measured", "report",

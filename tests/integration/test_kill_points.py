@@ -60,6 +60,7 @@ def test_killed_at_every_chance_a_pipeline_goes_on(tmp_path: Path, tiny_run: dic
         assert kind in kinds, sorted(kinds)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(1600)
 def test_killed_at_some_chances_a_pipeline_on_s3_goes_on(

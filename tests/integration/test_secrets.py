@@ -38,6 +38,7 @@ IN_ENVIRONMENT = {
 }
 
 
+@pytest.mark.long
 def test_a_run_writes_no_secret_anywhere(tmp_path: Path, tiny_run: dict, own_place: Path):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_run))
     said = tokgraft("run", tmp_path, own_place)

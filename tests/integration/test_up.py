@@ -21,7 +21,7 @@ from webhook_service import SECRET, delivery
 
 from infra.process_tree import descendants
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ALLOWED = {
     "adapt/tokgraft": {
@@ -220,6 +220,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[[Path], dic
         started.end()
 
 
+@pytest.mark.long
 def test_a_run_asked_for_completes_and_the_next_finds_it_all_done(up: Up):
     first = up.begin("adapt", config="tiny.yaml")
     assert up.wait_until(first, "COMPLETED", "FAILED", "CRASHED")["type"] == "COMPLETED"
