@@ -14,8 +14,8 @@ from torch import Tensor
 from tasks.embedding.frozen_body import FrozenBody
 
 WINDOWS_AT_ONCE = 8
-POSITIONS_AT_ONCE = 65_536
-"""That are kept in memory: 4 D bytes each."""
+BYTES_AT_ONCE = 1 << 29
+"""Of states of one part: 4 D bytes a position. While one is made, that before is still there."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def read_states(
         progress: hears how many positions were read so far.
     """
     states, targets, n_read, n_before = list[Tensor](), list[np.ndarray](), 0, 0
+    n_at_once = BYTES_AT_ONCE // (4 * rows_WD.shape[1])
     for start in range(0, len(windows), WINDOWS_AT_ONCE):
         some = [np.array(window, np.int64) for window in windows[start : start + WINDOWS_AT_ONCE]]
         longest = max(map(len, some))
@@ -64,6 +65,7 @@ def read_states(
         targets += [window[1:] for window in some]
         n_read += len(states[-1])
         progress(n_before + n_read)
-        if n_read >= POSITIONS_AT_ONCE or start + WINDOWS_AT_ONCE >= len(windows):
-            yield States(torch.cat(states), np.concatenate(targets))
+        if n_read >= n_at_once or start + WINDOWS_AT_ONCE >= len(windows):
+            part = States(torch.cat(states), np.concatenate(targets))
             states, targets, n_read, n_before = [], [], 0, n_before + n_read
+            yield part

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from infra.artifacts import open_artifact
 from infra.parquet import read_table
+from tasks.embedding import states_of_text
 from tasks.embedding.config_head_fit import HeadFit
 from tasks.embedding.fitted_head import HeadNotOwnError
 from tasks.embedding.frozen_body import frozen_body
@@ -99,7 +100,9 @@ def test_a_rate_too_high_is_said():
         )  # fmt: skip
 
 
-def test_states_are_those_of_each_window_read_alone():
+@pytest.mark.parametrize("n_bytes", [states_of_text.BYTES_AT_ONCE, 4 * 8 * 30])
+def test_states_are_those_of_each_window_read_alone(n_bytes: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(states_of_text, "BYTES_AT_ONCE", n_bytes)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=30, hidden_size=8, intermediate_size=8, num_hidden_layers=2,
@@ -112,6 +115,7 @@ def test_states_are_those_of_each_window_read_alone():
     with frozen_body(model, None) as body:
         read = list[int]()
         parts = list(read_states(body, rows, windows, torch.float32, read.append))
+        assert len(parts) == (1 if n_bytes > 10_000 else 2)
         alone = [body.states(rows[torch.tensor([window])])[0, :-1] for window in windows]
     torch.testing.assert_close(torch.cat([p.states for p in parts]), torch.cat(alone).detach())
     targets = np.concatenate([part.targets for part in parts])
