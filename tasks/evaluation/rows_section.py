@@ -11,6 +11,8 @@ from tasks.evaluation.rows_plots import map_plot, norms_plot
 from tasks.evaluation.token_views import Lineage
 
 PARTS = ("input", "head")
+FITTED = ", fitted"
+"""How the method of a row ends that was fitted on top of what it is named for."""
 _EDGE = 0.01
 """A row that is shorter or longer than all but this share of the old ones counts as unusual."""
 
@@ -44,6 +46,7 @@ class RowsSection:
     Attributes:
         parts: input, and head where it has rows of its own.
         shares: by method, the most frequent first.
+        n_fitted: head rows that were fitted to text before any training of the model.
         norms: plot by part, made here and so not escaped.
         norm_sentences: the same in words.
         neighbours: of a sample of new tokens.
@@ -54,6 +57,7 @@ class RowsSection:
 
     parts: Sequence[str]
     shares: Sequence[MethodShare]
+    n_fitted: int
     norms: Sequence[tuple[str, Markup]]
     norm_sentences: Sequence[str]
     neighbours: Sequence[Neighbours]
@@ -86,6 +90,7 @@ def make_rows_section(
     return RowsSection(
         parts=parts,
         shares=_shares(lineage, parts),
+        n_fitted=sum(method.endswith(FITTED) for method in lineage["method"].to_pylist()),
         norms=[
             (part, Markup(norms_plot(quantiles[part, False][0], quantiles[part, True][0])))
             for part in both

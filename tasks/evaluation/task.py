@@ -96,7 +96,7 @@ def _never_generated(vocabulary: "Vocabulary", n_rows: int) -> list[int]:
     return sorted({*range(n_rows)} - spelled | {*vocabulary.special_ids.values()})
 
 
-@stage(name="report", version=4, volatile=("report.html",))
+@stage(name="report", version=5, volatile=("report.html",))
 def write_report(
     attempt: Attempt,
     config: ReportConfig,

@@ -61,6 +61,15 @@ def test_rows_are_counted_by_method_and_fallbacks_by_reason():
     ]
 
 
+def test_rows_fitted_before_the_training_are_said_to_be():
+    fitted = lineage(("input", "copied", ""), *[("head", "prefix_prior, fitted", "x")] * 1234)
+    said = "1,234 rows of the head were fitted to next tokens of text by then"
+    for lines, is_said in ((fitted, True), (UNTIED, False)):
+        section = section_of(lines, has_head=True)
+        assert (said in " ".join(shown(section).split())) == is_said
+        assert section.n_fitted == (1234 if is_said else 0)
+
+
 def test_lengths_are_told_against_the_old_ones():
     section = section_of(UNTIED, has_head=True)
     longer, same = section.norm_sentences
