@@ -75,7 +75,7 @@ def _logit_scale(output: Tensor, logits: Tensor) -> float:
     if residual > TOLERANCE:
         raise NonlinearHeadError(
             f"the model's logits differ from every multiple of its head's output by {residual:.1%} "
-            "(logit soft-capping?), so a prior cannot be added to them; use initialiser method "
-            "mean_of_pieces."
+            "(logit soft-capping?), so neither a prior nor a fitted head suits them; use "
+            "initialiser method mean_of_pieces, without head_fit."
         )
     return scale

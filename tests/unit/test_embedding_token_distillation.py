@@ -10,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from tasks.embedding.frozen_body import FrozenBody, UnknownBodyError, frozen_body
 from tasks.embedding.token_distillation import (
+    DistillationDivergedError,
     DistillationSettings,
     DistilledRows,
     NothingToDistilError,
@@ -196,6 +197,11 @@ def test_other_architectures_and_learnt_positions_work():
     with frozen_body(model, None) as body, torch.no_grad():
         expected_BLD = model.transformer(ids_BL).last_hidden_state
         torch.testing.assert_close(body.states(body.old_rows(ids_BL)), expected_BLD)
+
+
+def test_a_rate_too_high_is_said(model: LlamaForCausalLM):
+    with pytest.raises(DistillationDivergedError, match=r"with lr=1e\+38; lower lr"):
+        distil(model, replace(SETTINGS, lr=1e38))
 
 
 def test_too_many_layers_are_refused(model: LlamaForCausalLM):
