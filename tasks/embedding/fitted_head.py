@@ -18,6 +18,7 @@ from tasks.embedding.sampling import BYTES_PER_TOKEN, cut_windows
 from tasks.embedding.texts import Texts
 from tasks.shared.document_prefix import document_prefix_id
 from tasks.shared.errors import InputError
+from tasks.shared.row_origins import with_fit
 
 _PROBE_TOKENS = 8
 
@@ -65,9 +66,8 @@ def _fitted_origins(origins: Origins, fitted: FittedHead) -> Origins:
         if methods[token] != "fallback":
             methods[token] += ", fitted"
         count = fitted.counts[token]
-        how = f"where it comes next, {count} times" if count else "by the map of all new tokens"
-        text = f"fitted {how}"
-        notes[token] = f"{notes[token]}; {text}" if notes[token] else text
+        how = f"it comes next {count} times" if count else "by the map of all new tokens"
+        notes[token] = with_fit(notes[token], how)
     return replace(origins, methods=tuple(methods), notes=tuple(notes))
 
 

@@ -9,10 +9,9 @@ from markupsafe import Markup
 
 from tasks.evaluation.rows_plots import map_plot, norms_plot
 from tasks.evaluation.token_views import Lineage
+from tasks.shared.row_origins import is_fitted, without_fit
 
 PARTS = ("input", "head")
-FITTED = ", fitted"
-"""How the method of a row ends that was fitted on top of what it is named for."""
 _EDGE = 0.01
 """A row that is shorter or longer than all but this share of the old ones counts as unusual."""
 
@@ -90,7 +89,7 @@ def make_rows_section(
     return RowsSection(
         parts=parts,
         shares=_shares(lineage, parts),
-        n_fitted=sum(method.endswith(FITTED) for method in lineage["method"].to_pylist()),
+        n_fitted=sum(map(is_fitted, lineage["note"].to_pylist())),
         norms=[
             (part, Markup(norms_plot(quantiles[part, False][0], quantiles[part, True][0])))
             for part in both
@@ -116,7 +115,7 @@ def _shares(lineage: pa.Table, parts: Sequence[str]) -> list[MethodShare]:
     """Count rows by part and method; fallbacks by reason too, for each may hint at a mistake."""
     methods = lineage["method"].to_pylist()
     reasons = (
-        f"fallback: {note}" if method == "fallback" else method
+        f"fallback: {without_fit(note)}" if method == "fallback" else method
         for method, note in zip(methods, lineage["note"].to_pylist(), strict=True)
     )
     named = pa.table({"part": lineage["part"], "method": pa.array(reasons, pa.string())})

@@ -11,6 +11,7 @@ from tasks.embedding.row_norms import norms_table
 from tasks.evaluation.page import template
 from tasks.evaluation.rows_section import RowsSection, make_rows_section
 from tasks.evaluation.token_views import Lineage
+from tasks.shared.row_origins import with_fit
 
 NASTY = "<b>&"
 NEIGHBOURS = {"id": [7], "token": [NASTY], "neighbour_ids": [[1]], "neighbours": [[NASTY * 2]]}
@@ -62,12 +63,19 @@ def test_rows_are_counted_by_method_and_fallbacks_by_reason():
 
 
 def test_rows_fitted_before_the_training_are_said_to_be():
-    fitted = lineage(("input", "copied", ""), *[("head", "prefix_prior, fitted", "x")] * 1234)
+    fitted = lineage(
+        ("input", "copied", ""),
+        *[("head", "prefix_prior, fitted", with_fit("", "it comes next 7 times"))] * 1230,
+        *[("head", "fallback", with_fit(NOTHING, f"it comes next {n} times")) for n in range(4)],
+    )
     said = "1,234 rows of the head were fitted to next tokens of text by then"
     for lines, is_said in ((fitted, True), (UNTIED, False)):
         section = section_of(lines, has_head=True)
         assert (said in " ".join(shown(section).split())) == is_said
         assert section.n_fitted == (1234 if is_said else 0)
+    # However often each comes next, they fell back for one reason.
+    shares = {share.method: share.counts for share in section_of(fitted, has_head=True).shares}
+    assert shares[f"fallback: {NOTHING}"] == ("", "4 (0.3%)")
 
 
 def test_lengths_are_told_against_the_old_ones():

@@ -155,7 +155,11 @@ def test_the_stage_moves_head_rows_of_new_tokens_and_their_first_pieces(
 
     fitted = [row for row in of_head if row["method"] == "prefix_prior, fitted"]
     assert {row["id"] for row in fitted} == moved
-    alone = [row for row in fitted if row["note"].endswith("; fitted by the map of all new tokens")]
+    alone = [
+        row
+        for row in fitted
+        if row["note"].endswith("; fitted to text: by the map of all new tokens")
+    ]
     assert len(alone) == artifact.summary["n_head_moved_by_map_alone"] > 0
     assert len(fitted) - len(alone) == artifact.summary["n_head_fitted"]
     losses = read_table(open_artifact(artifact) / "head_losses.parquet")["loss"].to_numpy()
