@@ -19,6 +19,7 @@ from tasks.embedding.frozen_body import frozen_body
 from tasks.embedding.head_fit import FitSettings, HeadFitDivergedError, fit_head
 from tasks.embedding.moving_head import FixedHead, Movable, centred
 from tasks.embedding.states_of_text import States, n_positions, read_states
+from tasks.shared.row_origins import is_fitted
 from tasks.shared.run_options import RunOptions, run_options
 
 LEFT, RIGHT = 3, 4
@@ -161,6 +162,7 @@ def test_the_stage_moves_head_rows_of_new_tokens_and_their_first_pieces(
         if row["note"].endswith("; fitted to text: by the map of all new tokens")
     ]
     assert len(alone) == artifact.summary["n_head_moved_by_map_alone"] > 0
+    assert all(is_fitted(row["note"]) == (row["id"] in moved) for row in of_head)
     assert len(fitted) - len(alone) == artifact.summary["n_head_fitted"]
     losses = read_table(open_artifact(artifact) / "head_losses.parquet")["loss"].to_numpy()
     assert losses[-5:].mean() < losses[:5].mean()
