@@ -14,8 +14,8 @@ class HeadFit(StageConfig):
     """
 
     n_positions: int = Field(default=65_536, gt=0)
-    """Next tokens that are read. States of 134 million values, 233,000 positions of a model 576
-    wide, are gone through together, further ones after them, which serves less than text mixed."""
+    """Next tokens that are read. Their states lie in a temporary file (``TMPDIR``), 2,304 bytes a
+    position of a model 576 wide."""
     window_tokens: int = Field(default=256, gt=1)
     """Longest stretch of text that is read at once."""
     n_passes: int = Field(default=4, gt=0)

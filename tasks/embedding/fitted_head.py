@@ -93,7 +93,7 @@ def _fit(
 
     from tasks.embedding.frozen_body import frozen_body
     from tasks.embedding.hidden_states import read_hidden_states
-    from tasks.embedding.states_of_text import n_positions, read_states
+    from tasks.embedding.states_of_text import read_states
 
     windows = _windows(config, known, texts)
     model = texts.model()
@@ -108,16 +108,15 @@ def _fit(
     def show(done: int, total: int, loss: float) -> None:
         texts.progress(done, total, f"head fitted to next tokens, {loss:.3f} nats")
 
-    n_of_windows = n_positions(windows)
+    def show_reading(n_read: int, n_all: int) -> None:
+        texts.progress(n_read, n_all, "positions of text read by the model")
 
-    def show_reading(n_read: int) -> None:
-        texts.progress(n_read, n_of_windows, "positions of text read by the model")
-
+    dtype = texts.compute_dtype(config.compute_dtype)
     with frozen_body(model, None) as body:
-        rows_WD = torch.from_numpy(rows.input).to(body.table.weight.device)
-        dtype = texts.compute_dtype(config.compute_dtype)
-        parts = read_states(body, rows_WD, windows, dtype, show_reading)
-        return fit_head(head, movable, parts, n_of_windows, settings, show)
+        device = body.table.weight.device
+        rows_WD = torch.from_numpy(rows.input).to(device)
+        with read_states(body, rows_WD, windows, dtype, show_reading) as states:
+            return fit_head(head, movable, states, device, settings, show)
 
 
 def _windows(config: HeadFit, known: Known, texts: Texts) -> Sequence[Sequence[int]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Int64
 
 from tasks.embedding.moving_head import FixedHead, Movable, MovingHead
@@ -71,8 +72,8 @@ class FittedHead:
 def fit_head(
     head: FixedHead,
     movable: Movable,
-    parts: Iterable[States],
-    n_positions: int,
+    states: States,
+    device: torch.device | str,
     settings: FitSettings,
     progress: Callable[[int, int, float], None] = lambda done, total, loss: None,
 ) -> FittedHead:
@@ -81,35 +82,29 @@ def fit_head(
     Args:
         head: rows of all tokens.
         movable: those that may move.
-        parts: states and next tokens; each part is gone through ``n_passes`` times.
-        n_positions: next tokens of all parts, for the rate.
+        states: what the head receives, and next tokens.
+        device: where to compute.
         settings: how to fit.
-        progress: called after each step with steps done, about how many there are, and the loss.
+        progress: called after each step with steps done, how many there are, and the loss.
 
     Raises:
         HeadFitDivergedError: the loss is not finite.
     """
     rng = np.random.default_rng([settings.seed, 1])
-    n_steps = max(1, settings.n_passes * math.ceil(n_positions / settings.positions_per_step))
-    counts_W = np.zeros(len(head.rows), np.int64)
-    fit: MovingHead | None = None
+    n = len(states.targets)
+    n_steps = settings.n_passes * math.ceil(n / settings.positions_per_step)
+    fit = MovingHead.of(head, movable, torch.device(device), settings.lr, settings.lr_map)
     losses = list[float]()
-    for part in parts:
-        if fit is None:
-            fit = MovingHead.of(head, movable, part.states.device, settings.lr, settings.lr_map)
-        np.add.at(counts_W, part.targets, 1)
-        for at_N in _batches(len(part.targets), settings, rng):
-            rate = (1 + math.cos(math.pi * min(1.0, len(losses) / n_steps))) / 2
-            loss = fit.step(part, at_N, settings.n_negatives, rate, rng)
-            losses.append(_finite(loss, len(losses), settings))
-            progress(len(losses), n_steps, losses[-1])
-    may_move_W = np.zeros(len(counts_W), np.bool_)
+    for at_N in _batches(n, settings, rng):
+        rate = (1 + math.cos(math.pi * len(losses) / n_steps)) / 2
+        loss = fit.step(states, at_N, settings.n_negatives, rate, rng)
+        losses.append(_finite(loss, len(losses), settings))
+        progress(len(losses), n_steps, losses[-1])
+    may_move_W = np.zeros(len(head.rows), np.bool_)
     may_move_W[movable.own] = True
-    counts_W[~may_move_W] = 0
-    if fit is None:
-        return FittedHead(head.rows, counts_W, np.zeros_like(may_move_W), np.empty(0, np.float32))
+    counts_W = np.bincount(states.targets, minlength=len(head.rows)) * may_move_W
     is_moved_W = counts_W > 0
-    is_moved_W[movable.mapped] |= fit.map is not None
+    is_moved_W[movable.mapped] |= n > 0 and fit.map is not None
     return FittedHead(fit.result(counts_W), counts_W, is_moved_W, np.array(losses, np.float32))
 
 

@@ -86,7 +86,7 @@ class MovingHead:
             optimizers.append((torch.optim.Adam([shared]), lr_map))
         bias_W = np.zeros(len(head.rows), np.float32) if head.bias is None else head.bias
         fixed, bias, features = (
-            torch.from_numpy(part).to(device) for part in (head.rows, bias_W, movable.features)
+            torch.from_numpy(array).to(device) for array in (head.rows, bias_W, movable.features)
         )
         slots = tuple(
             _slots(tokens, len(head.rows)).to(device) for tokens in (movable.own, movable.mapped)
@@ -98,7 +98,7 @@ class MovingHead:
 
     def step(
         self,
-        part: States,
+        text: States,
         at_N: Int64[np.ndarray, " N"],
         n_negatives: int,
         rate: float,
@@ -107,20 +107,20 @@ class MovingHead:
         """Take one step; returns the loss before it.
 
         Args:
-            part: states and next tokens.
+            text: states and next tokens.
             at_N: the positions of this step.
             n_negatives: draws of tokens that stand for all others.
             rate: share of the peak rates.
             rng: draws them.
         """
-        device = part.states.device
-        own, slot_N = np.unique(part.targets[at_N], return_inverse=True)
+        device = self.fixed.device
+        own, slot_N = np.unique(text.targets[at_N], return_inverse=True)
         others = np.setdiff1d(rng.integers(len(self.fixed), size=n_negatives), own)
         tokens_C = torch.from_numpy(np.append(own, others)).to(device)
         candidates = Candidates(
             self._rows(tokens_C), self.bias[tokens_C], len(own), len(self.fixed)
         )
-        states_ND = part.states[torch.from_numpy(at_N).to(device)]
+        states_ND = text.states[torch.from_numpy(at_N)].to(device)
         loss = candidate_loss(
             states_ND, torch.from_numpy(slot_N).to(device), candidates, self.head.logit_scale
         )

@@ -1,5 +1,6 @@
 """Head rows fitted to the states that stand before next tokens."""
 
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,12 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from infra.artifacts import open_artifact
 from infra.parquet import read_table
-from tasks.embedding import states_of_text
 from tasks.embedding.config_head_fit import HeadFit
 from tasks.embedding.fitted_head import HeadNotOwnError
-from tasks.embedding.frozen_body import frozen_body
+from tasks.embedding.frozen_body import FrozenBody, frozen_body
 from tasks.embedding.head_fit import FitSettings, HeadFitDivergedError, fit_head
 from tasks.embedding.moving_head import FixedHead, Movable, centred
-from tasks.embedding.states_of_text import States, n_positions, read_states
+from tasks.embedding.states_of_text import NoRoomForStatesError, States, read_states
 from tasks.shared.row_origins import is_fitted
 from tasks.shared.run_options import RunOptions, run_options
 
@@ -34,16 +34,16 @@ def single(*tokens: int) -> Movable:
     return Movable(np.array(tokens), nothing, np.empty((0, 1), np.float32))
 
 
-def two_contexts() -> Iterator[States]:
+def two_contexts() -> States:
     """Token 3 comes behind one state, token 4 behind another, and old token 0 behind both."""
     states = torch.eye(4)[[0, 1, 0, 1] * 4]
-    yield States(states, np.array([LEFT, RIGHT, LEFT, 0] * 4))
+    return States(states, np.array([LEFT, RIGHT, LEFT, 0] * 4))
 
 
 def test_tokens_of_one_first_piece_are_told_apart_by_what_stands_before_them():
     head = FixedHead(np.zeros((6, 4), np.float32), None, 1.0)
     head.rows[[LEFT, RIGHT, 5], 0] = 1.0
-    fitted = fit_head(head, single(LEFT, RIGHT, 5), two_contexts(), 16, SETTINGS)
+    fitted = fit_head(head, single(LEFT, RIGHT, 5), two_contexts(), "cpu", SETTINGS)
     logits = fitted.rows[[LEFT, RIGHT]] @ np.eye(4, dtype=np.float32)[:2].T
     assert logits[0, 0] > logits[1, 0]
     assert logits[1, 1] > logits[0, 1]
@@ -58,7 +58,7 @@ def test_a_token_without_text_goes_with_those_of_its_kind():
     head = FixedHead(np.zeros((6, 4), np.float32), None, 1.0)
     features = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
     movable = Movable(np.empty(0, np.int64), np.array([LEFT, RIGHT, 5]), features)
-    fitted = fit_head(head, movable, two_contexts(), 16, replace(SETTINGS, lr_map=0.1))
+    fitted = fit_head(head, movable, two_contexts(), "cpu", replace(SETTINGS, lr_map=0.1))
     assert fitted.loss[-1] < fitted.loss[0]
     assert np.flatnonzero(fitted.is_moved).tolist() == [LEFT, RIGHT, 5]
     assert fitted.rows[LEFT, 0] > 0.5 > 0 > fitted.rows[LEFT, 1]
@@ -66,7 +66,7 @@ def test_a_token_without_text_goes_with_those_of_its_kind():
     np.testing.assert_array_equal(fitted.rows[:3], head.rows[:3])
     # What a token has beyond its kind is its own: the one without text gets none of it.
     both = replace(movable, own=np.array([LEFT, RIGHT, 5]))
-    again = fit_head(head, both, two_contexts(), 16, replace(SETTINGS, lr_map=0.1))
+    again = fit_head(head, both, two_contexts(), "cpu", replace(SETTINGS, lr_map=0.1))
     assert again.loss[-1] < fitted.loss[-1]
     assert not np.array_equal(again.rows[5], again.rows[LEFT])
 
@@ -86,7 +86,7 @@ def test_with_all_tokens_as_negatives_the_loss_is_that_of_the_whole_head():
     states, targets = torch.from_numpy(rng.normal(size=(16, 8))).float(), rng.integers(50, size=16)
     settings = replace(SETTINGS, n_passes=1, positions_per_step=16, n_negatives=5000)
     head = FixedHead(rows, bias.astype(np.float32), 0.5)
-    fitted = fit_head(head, single(*range(20)), [States(states, targets)], 16, settings)
+    fitted = fit_head(head, single(*range(20)), States(states, targets), "cpu", settings)
     logits = 0.5 * (states @ torch.from_numpy(rows).T + torch.from_numpy(bias).float())
     whole = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets))
     assert fitted.loss[0] == pytest.approx(whole.item(), rel=1e-5)
@@ -97,31 +97,51 @@ def test_a_rate_too_high_is_said():
     with pytest.raises(HeadFitDivergedError, match=r"lr=1e\+38 and lr_map=None; lower them"):
         fit_head(
             FixedHead(np.zeros((6, 4), np.float32), None, 1.0),
-            single(LEFT), two_contexts(), 16, settings,
+            single(LEFT), two_contexts(), "cpu", settings,
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("n_bytes", [states_of_text.BYTES_AT_ONCE, 4 * 8 * 30])
-def test_states_are_those_of_each_window_read_alone(n_bytes: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(states_of_text, "BYTES_AT_ONCE", n_bytes)
+@pytest.fixture
+def tiny_body() -> Iterator[FrozenBody]:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=30, hidden_size=8, intermediate_size=8, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=2,
     )  # fmt: skip
-    model = LlamaForCausalLM(config).eval()
+    with frozen_body(LlamaForCausalLM(config).eval(), None) as body:
+        yield body
+
+
+def test_states_are_those_of_each_window_read_alone(tiny_body: FrozenBody):
     rows = torch.randn(40, 8)
     rng = np.random.default_rng(0)
     windows = [rng.integers(40, size=n).tolist() for n in (5, 9, 2, 7, 3, 8, 6, 4, 9, 5)]
-    with frozen_body(model, None) as body:
-        read = list[int]()
-        parts = list(read_states(body, rows, windows, torch.float32, read.append))
-        assert len(parts) == (1 if n_bytes > 10_000 else 2)
-        alone = [body.states(rows[torch.tensor([window])])[0, :-1] for window in windows]
-    torch.testing.assert_close(torch.cat([p.states for p in parts]), torch.cat(alone).detach())
-    targets = np.concatenate([part.targets for part in parts])
-    assert targets.tolist() == [token for window in windows for token in window[1:]]
-    assert len(targets) == n_positions(windows) == read[-1]
+    told = list[tuple[int, int]]()
+    with read_states(
+        tiny_body, rows, windows, torch.float32, lambda *counts: told.append(counts)
+    ) as read:
+        alone = [tiny_body.states(rows[torch.tensor([window])])[0, :-1] for window in windows]
+        torch.testing.assert_close(read.states, torch.cat(alone).detach())
+    assert read.targets.tolist() == [token for window in windows for token in window[1:]]
+    assert told == [(36, 48), (48, 48)]
+
+
+def test_states_for_which_the_disk_has_no_room_are_said(
+    tiny_body: FrozenBody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # A limit on the size of files fails as a full disk does, and can be set without one.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with (
+            pytest.raises(NoRoomForStatesError, match=r"99 states of 8 values need 3,168 bytes"),
+            read_states(tiny_body, torch.randn(40, 8), [[1] * 100], torch.float32),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 FIT = HeadFit(
