@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tasks.embedding.rows import NewRows
     from tasks.shared.model_rows import RowNames
 
-VERSION = 7
+VERSION = 8
 """Raise when the rows would change for the same config and inputs."""
 VIEWS = ("neighbours.parquet", "map.parquet", "norms.parquet")
 
