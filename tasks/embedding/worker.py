@@ -155,8 +155,9 @@ class Readers:
         from tasks.shared.determinism import compute_deterministically
         from tasks.shared.model_loading import load_causal_lm
 
-        compute_deterministically()
-        return load_causal_lm(self.model_folder, torch.float32, self.device())
+        device = self.device()
+        compute_deterministically(device)
+        return load_causal_lm(self.model_folder, torch.float32, device)
 
     def device(self) -> str:
         """Where models and networks run, with as many threads as the settings say."""

@@ -63,7 +63,7 @@ class TrainingJob(BaseModel):
 
 def run(payload: dict[str, Any], place: WorkerPlace) -> None:
     """What the cluster calls in every worker."""
-    compute_deterministically()
+    compute_deterministically(place.device)
     train(TrainingJob.model_validate(payload), place)
 
 

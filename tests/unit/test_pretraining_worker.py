@@ -291,13 +291,18 @@ def test_a_damaged_checkpoint_costs_its_steps_and_no_bit(model, tokens):
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True)
 
 
-def test_deterministic_mode_has_what_cublas_asks_for(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_deterministic_mode_leaves_the_environment_as_it_was(
+    device: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     was = torch.are_deterministic_algorithms_enabled()
     try:
-        compute_deterministically()
+        compute_deterministically(device)
         assert torch.are_deterministic_algorithms_enabled()
-        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+        square = torch.full((2, 2), 3.0, device=device)
+        assert (square @ square).tolist() == [[18.0, 18.0]] * 2
     finally:
         torch.use_deterministic_algorithms(was)
