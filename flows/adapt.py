@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from flows.prefect_report import show_in_prefect
+from flows.prefect_report import show_in_prefect, show_leaderboard_in_prefect
 from flows.run_config import RunConfig
 from infra.artifacts import Artifact
 from infra.live_runs import live_run
@@ -15,7 +15,8 @@ from tasks.embedding.task import (
     lock_embedding_files,
     train_word_vectors,
 )
-from tasks.evaluation.task import measure_model, write_report
+from tasks.evaluation.config import Contestant, LeaderboardConfig
+from tasks.evaluation.task import measure_model, write_leaderboard, write_report
 from tasks.model.task import assemble_model, export_model, import_model, lock_model
 from tasks.pretraining.config import PretrainingConfig
 from tasks.pretraining.task import continue_pretraining, tokenize_corpus
@@ -29,8 +30,9 @@ class Adapted:
 
     model: Artifact
     """A folder that transformers loads."""
-    report: Artifact
-    """Its numbers and the page that shows them."""
+    report: Artifact | None
+    """Its numbers and the page that shows them; a leaderboard where nothing was trained. None for a
+    model that cannot be measured from left to right."""
 
 
 # The error of a run that failed is written whatever is said here, and pickled unless JSON is.
@@ -39,13 +41,16 @@ class Adapted:
 def adapt(run: RunConfig) -> Adapted:
     """Give a pretrained model a new tokenizer, train it on, and measure what that brought."""
     source = import_model(run.model, lock_model(run.model))
-    check_causal_summary(source.summary)
+    if run.pretraining is not None:
+        check_causal_summary(source.summary)
     corpus = sample_corpus(run.corpus, lock_corpus(run.corpus))
 
     tokenizer = new_tokenizer(run, source, corpus)
     tokens = tokenize_corpus(run.tokens, tokenizer, corpus)
     rows = new_rows(run, source, corpus, tokenizer, tokens)
     initial = assemble_model(run.export, source, tokenizer, rows)
+    if run.pretraining is None:
+        return untrained(run, source, initial, corpus)
     trained = train(run.pretraining, initial, tokens, rows)
     model = export_model(run.export, initial, trained, rows)
 
@@ -55,6 +60,23 @@ def adapt(run: RunConfig) -> Adapted:
     report = write_report(run.report, source, corpus, tokenizer, tokens, rows, trained, *arms)
     show_in_prefect(model, report)
     return Adapted(model, report)
+
+
+def untrained(run: RunConfig, source: Artifact, initial: Artifact, corpus: Artifact) -> Adapted:
+    """End with new rows alone, measured beside the source where the model reads left to right."""
+    if source.summary.get("not_causal") is not None:
+        return Adapted(initial, None)
+    contestants = (
+        Contestant(name="source", kind="source"),
+        Contestant(
+            name="untrained", kind="swapped", tokenizer=run.tokenizer.method,
+            initialiser=run.embedding.initialiser.method,
+        ),
+    )  # fmt: skip
+    arms = [measure_model(run.evaluation, arm, corpus) for arm in (source, initial)]
+    board = write_leaderboard(LeaderboardConfig(contestants=contestants), source, *arms)
+    show_leaderboard_in_prefect(board)
+    return Adapted(initial, board)
 
 
 def new_tokenizer(run: RunConfig, source: Artifact, corpus: Artifact) -> Artifact:

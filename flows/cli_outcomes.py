@@ -20,6 +20,14 @@ def print_outcome(console: Console, adapted: Adapted, export: Path | None) -> No
     from infra.settings import get_settings
     from tasks.evaluation.summary import summary_table
 
+    model = export or open_artifact(adapted.model)
+    if adapted.report is None:
+        console.print("This model does not read from left to right, so it was not measured.")
+    elif adapted.report.stage == "leaderboard":
+        print_leaderboard(console, adapted.report)
+    if adapted.report is None or adapted.report.stage == "leaderboard":
+        console.print(f"model        {model}", soft_wrap=True)
+        return
     report = open_artifact(adapted.report)
     header, *rows = summary_table(read_table(report / "metrics.parquet"))
     table = Table()
@@ -29,7 +37,7 @@ def print_outcome(console: Console, adapted: Adapted, export: Path | None) -> No
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    console.print(f"model      {export or open_artifact(adapted.model)}", soft_wrap=True)
+    console.print(f"model      {model}", soft_wrap=True)
     console.print(f"report     {report / 'report.html'}", soft_wrap=True)
     console.print(f"artifacts  {get_settings().store_root}", soft_wrap=True)
 

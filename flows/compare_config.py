@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ from tasks.model.config import ExportConfig, ModelConfig
 from tasks.pretraining.config import PretrainingConfig, TokensConfig
 from tasks.shared.config import StageConfig
 from tasks.tokenizer.config import PretokensConfig, TokenizerConfig
+
+Choice = TypeVar("Choice", bound=StageConfig)
 
 
 class TokenizerChoice(StageConfig):
@@ -106,9 +108,8 @@ class CompareConfig(StageConfig):
 
 def _seeded(embedding: EmbeddingConfig, seed: int) -> EmbeddingConfig:
     """The same with a seed for all that is drawn at random."""
-    method, drawn = embedding.initialiser, dict[str, Any]()
-    if "seed" in type(method).model_fields:
-        drawn["initialiser"] = method.model_copy(update={"seed": seed})
+    method = embedding.initialiser
+    drawn: dict[str, Any] = {"initialiser": _reseeded(method, seed)}
     if method.head == "prefix_prior":
         drawn["prefix_prior"] = embedding.prefix_prior.model_copy(update={"seed": seed})
     if embedding.head_fit is not None:
@@ -116,3 +117,15 @@ def _seeded(embedding: EmbeddingConfig, seed: int) -> EmbeddingConfig:
     if "normal" in embedding.fallback:
         drawn["fallback_seed"] = seed
     return embedding.model_copy(update=drawn)
+
+
+def _reseeded(choice: Choice, seed: int) -> Choice:
+    """The same with a seed wherever one is, also in what it holds: a start, vectors to train."""
+    update = dict[str, Any]()
+    for name in type(choice).model_fields:
+        part = getattr(choice, name)
+        if name == "seed":
+            update[name] = seed
+        elif isinstance(part, StageConfig):
+            update[name] = _reseeded(part, seed)
+    return choice.model_copy(update=update)

@@ -74,8 +74,8 @@ class RunConfig(StageConfig):
     """Text in the source model's language, for initialisers that learn word vectors from it."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     """How rows of new tokens begin."""
-    pretraining: PretrainingConfig = PretrainingConfig()
-    """How the model goes on learning."""
+    pretraining: PretrainingConfig | None = PretrainingConfig()
+    """How the model goes on learning; ``null`` ends with the new rows, and takes encoders too."""
     export: ExportConfig = ExportConfig()
     """In what form it ships."""
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -113,6 +113,20 @@ class RunConfig(StageConfig):
             raise ValueError(
                 f"a source_corpus is named, and embedding.initialiser {method.method} reads none; "
                 "take it out, or train source vectors on it with wechsel or ofa"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _training_where_it_is_needed(self) -> "RunConfig":
+        if self.pretraining is None and self.control is not None:
+            raise ValueError(
+                "control trains the source model as pretraining trains the new one, and "
+                "pretraining is null; leave control out"
+            )
+        if self.pretraining is None and self.export.dtype != "source":
+            raise ValueError(
+                f"export.dtype {self.export.dtype} is for trained weights, and pretraining is "
+                "null, which leaves every tensor as it came; leave it out"
             )
         return self
 

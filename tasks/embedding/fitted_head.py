@@ -72,8 +72,9 @@ def _fitted_origins(origins: Origins, fitted: FittedHead) -> Origins:
 
 
 def _movable(rows: NewRows, config: HeadFit, known: Known) -> Movable:
+    # Tools keep their prior, which training may hold; reserved ids and those of no token stay too.
     step_W, plan = np.array(rows.steps), known.plan
-    new = np.flatnonzero((step_W != "kept") & (step_W != "reserved"))
+    new = plan.needed
     own_K = new
     if config.first_pieces:
         pieces = np.unique(plan.pieces.first()[plan.are("new")])

@@ -12,7 +12,7 @@ Dimensions: W = new vocabulary, S = steps, N = positions, D = model width.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -92,6 +92,9 @@ def fit_head(
     """
     rng = np.random.default_rng([settings.seed, 1])
     n = len(states.targets)
+    counts_W = np.bincount(states.targets, minlength=len(head.rows))
+    # A row that never comes next could only learn to stay away, from having been drawn.
+    movable = replace(movable, own=movable.own[counts_W[movable.own] > 0])
     n_steps = settings.n_passes * math.ceil(n / settings.positions_per_step)
     fit = MovingHead.of(head, movable, torch.device(device), settings.lr, settings.lr_map)
     losses = list[float]()
@@ -100,12 +103,11 @@ def fit_head(
         loss = fit.step(states, at_N, settings.n_negatives, rate, rng)
         losses.append(_finite(loss, len(losses), settings))
         progress(len(losses), n_steps, losses[-1])
-    may_move_W = np.zeros(len(head.rows), np.bool_)
-    may_move_W[movable.own] = True
-    counts_W = np.bincount(states.targets, minlength=len(head.rows)) * may_move_W
-    is_moved_W = counts_W > 0
+    is_moved_W = np.zeros(len(head.rows), np.bool_)
+    is_moved_W[movable.own] = True
+    counts_W[~is_moved_W] = 0
     is_moved_W[movable.mapped] |= n > 0 and fit.map is not None
-    return FittedHead(fit.result(counts_W), counts_W, is_moved_W, np.array(losses, np.float32))
+    return FittedHead(fit.result(), counts_W, is_moved_W, np.array(losses, np.float32))
 
 
 def _batches(

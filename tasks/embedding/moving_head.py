@@ -30,7 +30,7 @@ class Movable:
     """Tokens whose head rows may move."""
 
     own: Int64[np.ndarray, " K"]
-    """Each by itself, where the text has it."""
+    """Each by itself."""
     mapped: Int64[np.ndarray, " M"]
     """By what the shared map makes of their features."""
     features: Float32[np.ndarray, "M F"]
@@ -141,14 +141,12 @@ class MovingHead:
         return rows_CD.index_put((at,), rows_CD[at] + self.moves(single_C[at]))
 
     @torch.no_grad()
-    def result(self, counts_W: Int64[np.ndarray, " W"]) -> Float32[np.ndarray, "W D"]:
-        """Rows of all tokens; those that the text never had are not moved by themselves."""
+    def result(self) -> Float32[np.ndarray, "W D"]:
+        """Rows of all tokens."""
         rows_WD = self.head.rows.copy()
         if self.map is not None:
             rows_WD[self.movable.mapped] += (self.features @ self.map).cpu().numpy()
-        is_met_K = counts_W[self.movable.own] > 0
-        moves_KD = self.moves.weight.cpu().numpy()
-        rows_WD[self.movable.own[is_met_K]] += moves_KD[is_met_K]
+        rows_WD[self.movable.own] += self.moves.weight.cpu().numpy()
         return rows_WD
 
 

@@ -117,9 +117,10 @@ def compute_rows(job: RowsJob, known: Known, progress: Progress) -> ComputedRows
     if config.type_share:
         types, of_head = term_types(readers.tokenizer_folder), method.head in ("same", "untied")
         rows = with_type_means(rows, known.plan, types, config.type_share, of_head=of_head)
-    rows, fitted = with_reserved_rows(rows, known.plan), None
+    fitted = None
     if config.head_fit is not None:
         rows, fitted = with_fitted_head(rows, config.head_fit, known, readers)
+    rows = with_reserved_rows(rows, known.plan)
     measured |= made.measured
     if fitted is not None:
         measured |= fitted.measured

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from embedding_inputs import COMPOSED, MEAN, Inputs, extended, rows_of
+from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from infra.artifacts import open_artifact
@@ -19,6 +20,7 @@ from tasks.embedding.frozen_body import FrozenBody, frozen_body
 from tasks.embedding.head_fit import FitSettings, HeadFitDivergedError, fit_head
 from tasks.embedding.moving_head import FixedHead, Movable, centred
 from tasks.embedding.states_of_text import NoRoomForStatesError, States, read_states
+from tasks.shared.extra_tokens import ExtraTokens, ToolToken
 from tasks.shared.row_origins import is_fitted
 from tasks.shared.run_options import RunOptions, run_options
 
@@ -52,6 +54,19 @@ def test_tokens_of_one_first_piece_are_told_apart_by_what_stands_before_them():
     assert np.flatnonzero(fitted.is_moved).tolist() == [LEFT, RIGHT]
     # Old tokens, and a new one that the text never has, are as they were.
     np.testing.assert_array_equal(fitted.rows[[0, 1, 2, 5]], head.rows[[0, 1, 2, 5]])
+
+
+def test_the_rows_that_come_out_have_the_loss_that_was_reached():
+    head = FixedHead(np.zeros((6, 4), np.float32), None, 1.0)
+    head.rows[[LEFT, RIGHT, 5], 0] = 1.0
+    all_at_once = replace(SETTINGS, positions_per_step=16, n_negatives=5000)
+    fitted = fit_head(head, single(LEFT, RIGHT, 5), two_contexts(), "cpu", all_at_once)
+    again = fit_head(
+        replace(head, rows=fitted.rows), single(LEFT), two_contexts(), "cpu",
+        replace(all_at_once, n_passes=1),
+    )  # fmt: skip
+    # Token 5 is drawn in every step and never comes next: had it moved, it would be missed now.
+    assert again.loss[0] == pytest.approx(fitted.loss[-1], rel=1e-3)
 
 
 def test_a_token_without_text_goes_with_those_of_its_kind():
@@ -196,6 +211,23 @@ def test_the_same_fit_gives_the_same_bits(inputs: Inputs):
     run_options.reset(token)
     assert again.uri != artifact.uri
     assert again.digest == artifact.digest
+
+
+def test_what_no_text_teaches_is_not_fitted(tiny_model_folder: Path, small_corpus_texts: list[str]):
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    start = tokenizer.get_vocab_size()
+    names = ["<|search|>", "<|free|>", "<|open|>"]
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in names])
+    extra = ExtraTokens({start: ToolToken("<|search|>", "reads the file")}, (start + 1, start + 2))
+    inputs = Inputs(tiny_model_folder, tokenizer, small_corpus_texts, extra)
+    plain = rows_of(inputs.initialise(COMPOSED))[0]["head_rows"]
+    fitted = rows_of(inputs.initialise(COMPOSED.model_copy(update={"head_fit": FIT})))[0]
+    head = fitted["head_rows"]
+    assert not torch.equal(head[:start], plain[:start])
+    assert torch.equal(head[start], plain[start])
+    mean = torch.cat((head[: start + 1], head[start + 3 :])).double().mean(dim=0)
+    torch.testing.assert_close(head[start + 1].double(), mean, rtol=1e-4, atol=1e-6)
+    assert torch.equal(head[start + 1], head[start + 2])
 
 
 def test_a_head_that_is_the_input_is_not_fitted(inputs: Inputs):
