@@ -76,7 +76,7 @@ def _try_tokenizer(
         measures.add(untrained, measure_model(grid.evaluation, initial, corpus))
         if grid.pretraining is None:
             continue
-        trained = train(cell.run.pretraining, initial, tokens, rows)
+        trained = train(grid.training(cell.seed), initial, tokens, rows)
         model = export_model(grid.export, initial, trained, rows)
         measures.add(
             cell.contestant(is_trained=True), measure_model(grid.evaluation, model, corpus)
@@ -90,7 +90,7 @@ def _control_at_equal_bytes(
     grid: CompareConfig, seed: int, source: Artifact, corpus: Artifact, measures: Measures
 ) -> None:
     run = next(cell for cell in grid.cells(next(iter(grid.tokenizers))) if cell.seed == seed).run
-    training = grid.control.pretraining(run.pretraining)
+    training = grid.control.pretraining(grid.training(seed))
     measured, _ = train_control(run, training, source, corpus)
     who = Contestant(name=f"control bytes {seed}", kind="control_bytes", seed=seed, is_trained=True)
     measures.add(who, measured)
@@ -114,7 +114,7 @@ def _control_at_equal_flops(
         planned = PlannedStage("pretraining", "depends", None, because)
         measures.add(who, run_options.get().plan(planned))
         return
-    training = _equal_flops(cell.run.pretraining, source, initial, trained)
+    training = _equal_flops(grid.training(cell.seed), source, initial, trained)
     measured, _ = train_control(cell.run, grid.control.pretraining(training), source, corpus)
     measures.add(who, measured)
 

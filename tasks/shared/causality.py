@@ -71,6 +71,6 @@ def check_causal_summary(summary: Mapping[str, object]) -> None:
 def _not_causal(name: str, kind: str, why: str) -> NotCausalError:
     return NotCausalError(
         f"{name} is {kind}, no causal language model ({why}), so it can be neither trained nor "
-        "measured from left to right; name a decoder-only model, or, where rows alone are asked "
-        "for, an initialiser that does not run the model, such as mean_of_pieces."
+        "measured from left to right; name a decoder-only model, or make rows alone: "
+        "pretraining: null, and an initialiser that does not run the model, such as mean_of_pieces."
     )
