@@ -188,6 +188,19 @@ def test_a_stage_that_refuses_its_input_ends_the_run_with_its_line(run_file, tin
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_server")
+def test_rows_that_are_refused_leave_all_stages_before_them_finished(run_file, tiny_run, own_place):
+    """Which special tokens a model has is known once it is read: no check of the file sees it."""
+    embedding = {**tiny_run["embedding"], "special_tokens": {"<|im_start|>": "<|none|>"}}
+    text = complaint(tokgraft("run", run_file(embedding=embedding)))
+    assert "names '<|none|>', which the source vocabulary" in text
+    store = own_place / "store"
+    finished = {path.relative_to(store).parts[0] for path in store.rglob("manifest.json")}
+    assert finished >= {"model", "corpus", "tokenizer", "tokens"}
+    assert not finished & {"embedding", "assembled"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_server")
 def test_an_encoder_is_refused_as_soon_as_its_config_is_read(
     run_file, tiny_model_folder, tmp_path, own_place
 ):
