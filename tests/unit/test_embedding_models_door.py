@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -96,6 +97,34 @@ def test_the_same_tokenizer_gives_the_same_model(
     assert ("lm_head.weight" in found) is not tied
     for name, values in old.items():
         assert torch.equal(found[name], values), name
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_same_tokens_under_other_ids_give_the_same_logits_under_these_ids(
+    architecture: str, tiny_model_folder: Path, tmp_path: Path
+):
+    folder = small_model(tmp_path / "model", tiny_model_folder, architecture)
+    old_tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    record = json.loads(old_tokenizer.to_str())
+    new_id_V = np.random.default_rng(0).permutation(old_tokenizer.get_vocab_size())
+    vocabulary = record["model"]["vocab"]
+    record["model"]["vocab"] = {text: int(new_id_V[i]) for text, i in vocabulary.items()}
+    record["added_tokens"] = [t | {"id": int(new_id_V[t["id"]])} for t in record["added_tokens"]]
+    new_tokenizer = Tokenizer.from_str(json.dumps(record))
+    inputs = Inputs(folder, new_tokenizer, ["the file"])
+    inputs.model = imported(folder)
+    model_class = getattr(transformers, ARCHITECTURES[architecture][0])
+    old = model_class.from_pretrained(folder).eval()
+    new = model_class.from_pretrained(assembled(inputs, inputs.initialise(MEAN))).eval()
+
+    text = "<|im_start|>the program reads a Größe<|im_end|>"
+    old_ids, new_ids = (torch.tensor([t.encode(text).ids]) for t in (old_tokenizer, new_tokenizer))
+    assert new_ids.tolist() == [new_id_V[old_ids[0]].tolist()] != old_ids.tolist()
+    with torch.inference_mode():
+        before, after = old(old_ids).logits, new(new_ids).logits
+    assert torch.equal(after[..., new_id_V], before)
+    ids = (old.config.bos_token_id, old.config.eos_token_id)
+    assert (new.config.bos_token_id, new.config.eos_token_id) == tuple(new_id_V[list(ids)])
 
 
 @pytest.mark.parametrize(
