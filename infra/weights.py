@@ -51,6 +51,7 @@ def write_shards(
         save_tensors(folder / _shard_name(n_shards, 0), shard)
         shard_of.update(dict.fromkeys(shard, n_shards))
         n_total_bytes += sum(map(_n_bytes, shard.values()))
+        del shard  # or it would be held while the next one is filled
     if n_shards == 1:
         (folder / _shard_name(1, 0)).rename(folder / "model.safetensors")
         return
