@@ -26,8 +26,11 @@ def test_convex_methods_stay_within_the_source(method):
         totals = [sum(origins.weights.of(token)[1]) for token in range(len(EXTENDED))]
         np.testing.assert_allclose(totals, 1, atol=1e-6)
         assert origins.weights.weights.min() >= 0
-    norms = np.linalg.norm(rows.input, axis=1)
-    assert norms.max() <= np.linalg.norm(old.input, axis=1).max() + 1e-6
+    for made, source in ((rows.input, old.input), (rows.head, old.head)):
+        assert made is not None
+        norms = np.linalg.norm(made, axis=1)
+        assert norms.min() > 0
+        assert norms.max() <= np.linalg.norm(source, axis=1).max() + 1e-6
 
 
 @pytest.mark.parametrize("method", SPARSE, ids=name_of)
