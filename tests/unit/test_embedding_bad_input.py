@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from embedding_inputs import Inputs, extended
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM
@@ -17,10 +18,13 @@ from infra.artifacts import Artifact, open_artifact
 from tasks.embedding.anchors import DonorLacksTokensError, TooFewAnchorsError
 from tasks.embedding.config import EmbeddingConfig
 from tasks.embedding.config_source import MergeRegression
+from tasks.embedding.config_text import Focus, TokenVectors
+from tasks.embedding.focus import NoSharedTokensError
 from tasks.embedding.merge_regression import NoMergesError
 from tasks.embedding.network_file import NetworkFileError, network_arrays, new_network
 from tasks.embedding.row_network import NetworkShape
 from tasks.embedding.task import initialise_embeddings
+from tasks.embedding.tokalign import TooFewPivotsError
 from tasks.embedding.token_vectors import TooLittleTextError
 from tasks.model.config import ModelConfig
 from tasks.model.task import import_model, lock_model
@@ -30,6 +34,7 @@ from tasks.shared.vocabulary import UnknownTokenError
 Make = Callable[..., Artifact]
 Refused = Callable[[Callable[[], Artifact], type[InputError], str], None]
 needs_fasttext = pytest.mark.skipif(find_spec("fasttext") is None, reason="needs the extra vectors")
+FEW_NUMBERS = TokenVectors(dimensions=4, epochs=1, min_count=5, n_buckets=100)
 
 
 def donor_of(folder: Path, model: Path, tokenizer_file: Path) -> dict[str, Any]:
@@ -77,6 +82,29 @@ def test_text_in_which_no_token_is_frequent(make: Make, refused: Refused):
     refused(
         lambda: make({"method": "focus", "vectors": {"min_count": 10**6, "dimensions": 4}}),
         TooLittleTextError, r"occurs \d+ times, and a vector needs 1000000; give more text",
+    )  # fmt: skip
+
+
+@needs_fasttext
+def test_text_of_new_tokens_alone(
+    refused: Refused, tiny_model_folder: Path, small_corpus_texts: list[str]
+):
+    """Only what occurs gets a vector, and a new row is made of those of shared tokens."""
+    tokenizer = extended(tiny_model_folder, small_corpus_texts)
+    inputs = Inputs(tiny_model_folder, tokenizer, [" die" * 20])
+    config = EmbeddingConfig(initialiser=Focus(vectors=FEW_NUMBERS))
+    refused(
+        lambda: inputs.initialise(config),
+        NoSharedTokensError, r"of \d{3} tokens that both .* none is among the 1 that got a vector",
+    )  # fmt: skip
+
+
+@needs_fasttext
+def test_fewer_shared_tokens_in_the_text_than_pivots(make: Make, refused: Refused):
+    method = {"method": "tokalign", "vectors": FEW_NUMBERS.model_dump(), "n_pivots": 10_000}
+    refused(
+        lambda: make(method),
+        TooFewPivotsError, r"\d+ of \d{3} shared tokens have a vector.* than n_pivots=10000; give",
     )  # fmt: skip
 
 
