@@ -46,5 +46,5 @@ def test_two_hundred_input_rows_and_head_rows_agree():
     found = dict(differences(frozen, smollm2, source_VD, texts, donor))
     assert len(found) == 18
     for name, differ_K in found.items():
-        least = 0.99 if name.startswith("omp") else 1.0
-        assert (differ_K <= 1e-4).mean() >= least, (name, differ_K.max())
+        assert len(differ_K) == 200
+        assert differ_K.max() <= 1e-4, name
