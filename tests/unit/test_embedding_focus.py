@@ -12,6 +12,7 @@ from tasks.embedding.token_vectors import (
     TooLittleTextError,
     train_token_vectors,
 )
+from tasks.shared.vocabulary import match_ids, read_vocabulary
 
 FROZEN = Path(__file__).parents[1] / "data" / "embedding" / "deepfocus.npz"
 SETTINGS = {
@@ -67,6 +68,30 @@ def test_agrees_with_the_authors_code():
     np.testing.assert_allclose(sums_K, 1.0, atol=1e-6)
     assert (weights.weights > 0).all()
     assert 1 < weights.lengths.mean() < 45
+
+
+def test_agrees_with_the_authors_whole_way_from_two_tokenizers(tmp_path: Path):
+    """Which tokens are the same, and rows of the others; without a vector, theirs is drawn."""
+    with np.load(FROZEN, allow_pickle=False) as frozen:
+        vocabularies = []
+        for side in ("source", "target"):
+            (tmp_path / side).mkdir()
+            (tmp_path / side / "tokenizer.json").write_text(str(frozen[f"{side}_tokenizer"]))
+            vocabularies.append(read_vocabulary(tmp_path / side))
+        vectors_WA, rows_VD = frozen["token_vectors_WA"], frozen["source_VD"]
+        theirs_WD = frozen["target_WD"]
+    match_W = match_ids(*vocabularies)
+    shared, new = np.flatnonzero(match_W >= 0), np.flatnonzero(match_W < 0)
+    assert min(len(shared), len(new)) > 100
+    np.testing.assert_array_equal(rows_VD[match_W[shared]], theirs_WD[shared])
+    assert not (theirs_WD[new, None] == rows_VD).all(axis=2).any(), "they copied another row too"
+
+    weights = focus_weights(vectors_WA, match_W, new)
+    assert weights.found.tolist() == (vectors_WA[new] != 0).any(axis=1).tolist()
+    assert 50 < weights.found.sum() < len(new)
+    made_KD, theirs_KD = weights.rows(rows_VD), theirs_WD[new]
+    np.testing.assert_allclose(made_KD[weights.found], theirs_KD[weights.found], atol=2e-6)
+    assert weights.lengths[weights.found].max() > 1
 
 
 def test_block_size_changes_nothing():
