@@ -93,6 +93,6 @@ def _id_of_text(vocabulary: Vocabulary, text: str, side: str) -> int:
         return vocabulary.token_text.index(text)
     except ValueError:
         raise UnknownTokenError(
-            f"The mapping names {text!r}, which the {side} vocabulary of {len(vocabulary)} "
+            f"special_tokens names {text!r}, which the {side} vocabulary of {len(vocabulary)} "
             f"tokens does not hold; its special tokens are {', '.join(vocabulary.special_ids)}."
         ) from None
