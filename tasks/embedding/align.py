@@ -32,7 +32,7 @@ def align_weights(
     tokens_K: Int64[np.ndarray, " K"],
     pieces: Pieces | None = None,
     held_entries: int = HELD_ENTRIES,
-) -> RowWeights:
+) -> tuple[RowWeights, int]:
     """Weigh old rows by how often they stand where a new token does.
 
     Args:
@@ -45,7 +45,8 @@ def align_weights(
         held_entries: bounds memory, and changes nothing else.
 
     Returns:
-        Weights of old rows, at least 0 and with sum 1; none for a token that never occurs.
+        Weights of old rows, at least 0 and with sum 1, none for a token that never occurs; and how
+        many documents were passed over, as the two spell them differently.
 
     Raises:
         DifferentTextError: there are documents, but none that both spell with the same bytes.
@@ -76,8 +77,9 @@ def align_weights(
     total_KV.eliminate_zeros()
     lengths_K = np.diff(total_KV.indptr)
     weights = total_KV.data / np.repeat(counts_K, lengths_K)
-    return RowWeights(
+    made = RowWeights(
         total_KV.indices.astype(np.int32),
         weights.astype(np.float32),
         total_KV.indptr.astype(np.int64),
     )
+    return made, n_read - n_same

@@ -45,14 +45,15 @@ def make_from_text(method: FromText, known: Known, texts: Outside) -> MadeRows:
                 known.rows, focus_weights(vectors_WA, plan.match, tokens_K)
             )
         case Align():
-            weights = align_weights(
+            weights, n_passed_over = align_weights(
                 texts.both_ids(method.max_bytes, method.seed),
                 Spelling.of(source.token_bytes),
                 Spelling.of(target.token_bytes),
                 tokens_K,
                 plan.needed_pieces if method.add_pieces else None,
             )
-            return MadeRows.from_weights(known.rows, weights)
+            counted = {"n_documents_passed_over": n_passed_over}
+            return MadeRows.from_weights(known.rows, weights, measured=counted)
         case TokAlign():
             choices = method.vectors.model_dump()
             new_WA = train_token_vectors(
@@ -90,7 +91,7 @@ def _distilled(method: TokenDistillation, known: Known, outside: Outside) -> Mad
     plan, source, target = known.plan, known.source, known.target
     start = _start(method, known, outside)
     n_tokens = method.n_steps * method.windows_per_step * method.window_tokens
-    windows = cut_paired_windows(
+    windows, n_passed_over = cut_paired_windows(
         outside.both_ids(BYTES_PER_TOKEN * max(n_tokens, 1), method.seed),
         Spelling.of(source.token_bytes),
         Spelling.of(target.token_bytes),
@@ -109,4 +110,5 @@ def _distilled(method: TokenDistillation, known: Known, outside: Outside) -> Mad
     made = distil_rows(outside.model(), windows, start.input, tokens_K, plan.match, settings, show)
     first = method.start if isinstance(method.start, str) else method.start.method
     note = f"trained to read as its pieces do, from {first}"
-    return start.with_trained(made.input, made.seen, note, made.loss, start.measured)
+    measured = {**start.measured, "n_documents_passed_over": n_passed_over}
+    return start.with_trained(made.input, made.seen, note, made.loss, measured)

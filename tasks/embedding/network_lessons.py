@@ -37,6 +37,8 @@ class Lessons:
     network: RowNetwork
     sources: Sequence[Float32[np.ndarray, "V D"]]
     old: OldRows = field(init=False)
+    passed_over: list[int] = field(init=False, default_factory=list[int])
+    """Documents that the two tokenizers spell differently, of each reading of the text."""
 
     def __post_init__(self) -> None:
         """Choose the old tokens that are examples."""
@@ -67,6 +69,8 @@ class Lessons:
             losses = self._on_text()
             measured["first_loss"], measured["last_loss"] = float(losses[0]), float(losses[-1])
             measured["held_out_distance"], _ = self._held_out()
+        # A longer reading has all documents of a shorter one.
+        measured["n_documents_passed_over"] = max(self.passed_over, default=0)
         return losses, measured
 
     def _held_out(self) -> tuple[float, float]:
@@ -148,10 +152,12 @@ class Lessons:
         documents: Iterator[tuple[np.ndarray, np.ndarray]] = self.texts.both_ids(
             BYTES_PER_TOKEN * n_tokens, self.method.seed
         )
-        return cut_paired_windows(
+        windows, n_passed_over = cut_paired_windows(
             documents,
             Spelling.of(source.token_bytes),
             Spelling.of(target.token_bytes),
             (document_prefix_id(source.roles), document_prefix_id(target.roles)),
             choice.window_tokens,
         )
+        self.passed_over.append(n_passed_over)
+        return windows

@@ -105,7 +105,7 @@ def cut_paired_windows(
     new: Spelling,
     prefixes: tuple[int, int],
     window_tokens: int,
-) -> list[PairedWindow]:
+) -> tuple[list[PairedWindow], int]:
     """Cut documents at shared boundaries into windows that fit under both tokenizers.
 
     Args:
@@ -114,6 +114,9 @@ def cut_paired_windows(
         new: what each new token spells.
         prefixes: old and new id of the token before every document.
         window_tokens: most tokens of a window under either tokenizer, prefix included.
+
+    Returns:
+        Windows, and how many documents were passed over, as the two spell them differently.
 
     Raises:
         DifferentTextError: there are documents, but none that both spell with the same bytes.
@@ -131,7 +134,7 @@ def cut_paired_windows(
             windows += _windows_of(old_N, new_M, *ends, prefixes, window_tokens)
     if n_read and not n_same:
         raise different_text_error(n_read)
-    return windows
+    return windows, n_read - n_same
 
 
 def _windows_of(

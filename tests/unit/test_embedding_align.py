@@ -21,7 +21,7 @@ def dense(weights: RowWeights) -> np.ndarray:
 
 def align(documents: list[tuple[list[int], list[int]]], **options) -> RowWeights:
     arrays = [(np.array(old), np.array(new)) for old, new in documents]
-    return align_weights(arrays, OLD_SPELLING, NEW_SPELLING, np.array([3, 4]), **options)
+    return align_weights(arrays, OLD_SPELLING, NEW_SPELLING, np.array([3, 4]), **options)[0]
 
 
 TEXT = [
@@ -41,10 +41,11 @@ def test_old_tokens_that_reach_over_the_edge_count():
     # abbcabc: the new token bbca lies over ab (in part), bc, a.
     old, new = [3, 4, 0, 4], [0, 4, 1, 2]
     spelling = Spelling.of([b"a", b"b", b"c", b"abc", b"bbca"])
-    weights = align_weights(
+    weights, n_passed_over = align_weights(
         [(np.array(old), np.array(new))], OLD_SPELLING, spelling, np.array([3, 4])
     )
     np.testing.assert_allclose(dense(weights)[1], [1 / 3, 0, 0, 1 / 3, 1 / 3, 0], atol=1e-7)
+    assert n_passed_over == 0
 
 
 def test_pieces_count_as_often_as_the_most_frequent_tuple():
@@ -108,6 +109,13 @@ def test_agrees_with_a_sum_over_tuples(pieces: list[list[int]] | None):
     np.testing.assert_array_equal(made.ids, in_parts.ids)
     np.testing.assert_allclose(made.weights, in_parts.weights, atol=1e-7)
     np.testing.assert_allclose(np.add.reduceat(made.weights, made.offsets[:-1]), 1, atol=1e-6)
+
+
+def test_different_text_is_passed_over_and_counted():
+    documents = [(np.array(old), np.array(new)) for old, new in [*TEXT, ([3, 3, 3], [0])]]
+    weights, n_passed_over = align_weights(documents, OLD_SPELLING, NEW_SPELLING, np.array([3, 4]))
+    np.testing.assert_array_equal(dense(weights), dense(align(TEXT)))
+    assert n_passed_over == 1
 
 
 def test_different_text_everywhere_is_refused():

@@ -176,7 +176,7 @@ def test_sampled_cut_is_what_the_tokenizer_with_fewer_merges_makes():
 
     old = np.array([vocab[c] for c in text])
     spelling = Spelling.of([token.encode() for token in vocab])
-    [window] = cut_paired_windows(
+    [window], _ = cut_paired_windows(
         [(old, np.array(by_library(56)))], spelling, spelling, (0, 0), 1000
     )
     for n in (0, 1, 17, 40, 56):
@@ -239,7 +239,7 @@ def windows_of_pairs() -> list[PairedWindow]:
         documents.append((np.array(old), np.array(new)))
     old = [chr(256 + i).encode() for i in range(N_OLD)]
     new = [*old, *(old[left] + old[right] for left, right in PAIRS)]
-    return cut_paired_windows(documents, Spelling.of(old), Spelling.of(new), (0, 0), 24)
+    return cut_paired_windows(documents, Spelling.of(old), Spelling.of(new), (0, 0), 24)[0]
 
 
 def sampler_for(tokens: OldTokens, n_negatives: int = 0) -> Sampler:

@@ -1,11 +1,22 @@
 """Rows by methods with text, words or a donor: what test_embedding_rows.py asks of the others."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from letter_methods import METHODS, RowsFor, each, each_case, each_method, each_model
+from letter_methods import (
+    METHODS,
+    NETWORK,
+    SHORT,
+    RowsFor,
+    each,
+    each_case,
+    each_method,
+    each_model,
+)
 from letter_rows import WIDTH, once_each, vocabulary
 from letter_texts import (
     BYTES,
@@ -15,14 +26,20 @@ from letter_texts import (
     N_OLD,
     NEW,
     SOURCE,
+    A,
+    B,
     Letters,
     old_rows,
     permuted,
     segment_all,
 )
 
+from tasks.embedding.config_learned import Hypernetwork
+from tasks.embedding.config_text import Align, TokenDistillation
 from tasks.embedding.description import describe
 from tasks.embedding.from_lexicon import FromLexicon, make_from_lexicon
+from tasks.embedding.from_network import make_from_network
+from tasks.embedding.from_text import make_from_text
 from tasks.embedding.known import Known
 from tasks.embedding.lexicon import Lexicon
 from tasks.embedding.lineage import lineage_tables
@@ -58,6 +75,26 @@ def test_where_no_token_is_new_nothing_is_read_and_nothing_trained(method, tmp_p
     made = make_from_lexicon(method, known, nothing_there)
     assert len(made.found) == 0
     assert made.losses is None
+
+
+@dataclass(frozen=True)
+class OddLetters(Letters):
+    """A corpus that begins with documents whose letters the new tokenizer changes."""
+
+    n_odd: int
+
+    def both_ids(self, max_bytes: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        yield from [(np.array([A, B]), np.array([B, A]))] * self.n_odd
+        yield from super().both_ids(max_bytes, seed)
+
+
+@each([Align(), TokenDistillation(**SHORT), NETWORK, TokenDistillation(start=NETWORK, **SHORT)])
+@pytest.mark.parametrize("n_odd", [0, 3])
+def test_documents_that_the_tokenizers_spell_differently_are_counted(method, n_odd: int):
+    plan = plan_rows(SOURCE, EXTENDED, segment_all, {})
+    letters = OddLetters(Known(old_rows(), plan, SOURCE, EXTENDED, once_each(EXTENDED)), n_odd)
+    make = make_from_network if isinstance(method, Hypernetwork) else make_from_text
+    assert make(method, letters.known, letters).measured["n_documents_passed_over"] == n_odd
 
 
 @each_method

@@ -57,7 +57,7 @@ def pair_windows(n_documents: int = 40) -> list[PairedWindow]:
         documents.append((np.array(old), np.array(new)))
     old = [bytes([i]) for i in range(N_OLD)]
     new = [*old, *(bytes(pair) for pair in PAIRS), b"--"]
-    return cut_paired_windows(documents, Spelling.of(old), Spelling.of(new), (0, 0), 24)
+    return cut_paired_windows(documents, Spelling.of(old), Spelling.of(new), (0, 0), 24)[0]
 
 
 def old_rows(model: nn.Module) -> np.ndarray:

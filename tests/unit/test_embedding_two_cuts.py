@@ -63,7 +63,8 @@ def test_ends_agree_with_sets_of_bytes():
 def test_windows_fit_and_agree(window_tokens: int):
     documents = random_documents(60)
     # Length 0 for the prefix, so that it spells nothing.
-    windows = cut_paired_windows(documents, XS, XS, (0, 0), window_tokens)
+    windows, n_passed_over = cut_paired_windows(documents, XS, XS, (0, 0), window_tokens)
+    assert n_passed_over == 0
     for window in windows:
         assert max(len(window.old), len(window.new)) <= window_tokens
         old_ends, new_ends = np.cumsum(window.old), np.cumsum(window.new)
@@ -86,12 +87,14 @@ def test_one_byte_more_is_one_text_only_where_it_is_a_space_in_front():
     old = Spelling.of([b"x", "e\u0301".encode(), b" x", b"y"])
     new = Spelling.of([b"x", "\u00e9".encode(), b"y"])
 
-    def windows(old_ids: list[int], new_ids: list[int]) -> list[PairedWindow]:
+    def windows(old_ids: list[int], new_ids: list[int]) -> tuple[list[PairedWindow], int]:
         documents = [(np.array([0]), np.array([0])), (np.array(old_ids), np.array(new_ids))]
-        return cut_paired_windows(documents, old, new, (0, 0), 8)[1:]
+        found, n_passed_over = cut_paired_windows(documents, old, new, (0, 0), 8)
+        return found[1:], n_passed_over
 
-    assert windows([0, 1, 3], [0, 1, 2]) == []
-    [spaced] = windows([2, 3], [0, 2])
+    assert windows([0, 1, 3], [0, 1, 2]) == ([], 1)
+    [spaced], n_passed_over = windows([2, 3], [0, 2])
+    assert n_passed_over == 0
     assert spaced.old_at.tolist() == spaced.new_at.tolist() == [1, 2]
 
 
