@@ -29,6 +29,7 @@ def choose_steps(
     method: str,
     found_K: Bool[np.ndarray, " K"],
     chain: Sequence[FallbackStep],
+    donor_has: str = "",
 ) -> tuple[Step, ...]:
     """Name the step for each token of the new vocabulary.
 
@@ -38,6 +39,7 @@ def choose_steps(
         method: the initialiser, for the error.
         found_K: tokens it has something for.
         chain: what to try in turn for the others; its last step covers everything or is error.
+        donor_has: which tokens a donor has, in words, for the error, where it lacks some.
 
     Raises:
         UncoverableTokenError: the chain comes to ``error`` for some tokens.
@@ -54,7 +56,7 @@ def choose_steps(
             steps.append(_first_step(chain, has_pieces=bool(has_pieces_W[token])))
     lost = [token for token, step in enumerate(steps) if step is None]
     if lost:
-        _refuse(plan, target, method, lost)
+        _refuse(plan, target, method, lost, donor_has)
     return tuple(step for step in steps if step is not None)
 
 
@@ -68,17 +70,23 @@ def _first_step(chain: Sequence[FallbackStep], *, has_pieces: bool) -> Step | No
     return None
 
 
-def _refuse(plan: RowPlan, target: Vocabulary, method: str, lost: list[int]) -> None:
+def _refuse(
+    plan: RowPlan, target: Vocabulary, method: str, lost: list[int], donor_has: str
+) -> None:
     bare = [token for token in lost if plan.kinds[token] == "uncovered"]
-    shown = [target.token_text[token] for token in lost[:5]]
+    shown = f"(first: {[target.token_text[token] for token in lost[:5]]})"
+    other = "choose another initialiser"
+    if donor_has:
+        shown += f": {donor_has}"
+        other = "name as the donor the model that this tokenizer comes from"
     if bare:
         raise UncoverableTokenError(
             f"{len(lost)} new tokens have no rows, {len(bare)} of them neither in the source "
-            f"vocabulary nor made of its pieces (first: {shown}); let the embedding stage's "
+            f"vocabulary nor made of its pieces {shown}; let the embedding stage's "
             "fallback end with mean, map special ones in special_tokens, or leave them out of "
             "the tokenizer."
         )
     raise UncoverableTokenError(
-        f"initialiser {method} has nothing for {len(lost)} new tokens (first: {shown}); let the "
-        "embedding stage's fallback begin with mean_of_pieces, or choose another initialiser."
+        f"initialiser {method} has nothing for {len(lost)} new tokens {shown}; let the embedding "
+        f"stage's fallback begin with mean_of_pieces, or {other}."
     )

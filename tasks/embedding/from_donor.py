@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 from tasks.embedding.anchors import Anchors, check_donor_covers
 from tasks.embedding.config_donor import Interpolation, LeastSquares, Omp
@@ -65,6 +65,7 @@ def make_from_donor(
     found_K[found_K] = donor.rows.input[donor.match[needed[found_K]]].any(axis=1)
     if not found_K.any():
         check_donor_covers(found_K, donor.name)
+    donor_has = _what_it_has(found_K, donor.name)
     shared = _shared(known, donor)
     ids = known.plan.match[shared]
 
@@ -88,6 +89,17 @@ def make_from_donor(
         made.weights if head is None else head.weights,
         "" if made.weights else "linear map of the donor's row",
         measured={"n_anchors": len(shared), **made.measured},
+        donor_has=donor_has,
+    )
+
+
+def _what_it_has(trained_K: Bool[np.ndarray, " K"], donor: str) -> str:
+    """Say which tokens a donor has, unless it has them all."""
+    if trained_K.all():
+        return ""
+    return (
+        f"the donor {donor} has a trained row for {trained_K.sum()} of the {len(trained_K)} "
+        "new tokens"
     )
 
 

@@ -55,7 +55,9 @@ def initialise(
     Raises:
         UncoverableTokenError: some tokens get nothing and the fallback says to stop.
     """
-    steps = choose_steps(known.plan, known.target, choices.method, made.found, choices.fallback)
+    steps = choose_steps(
+        known.plan, known.target, choices.method, made.found, choices.fallback, made.donor_has
+    )
     old = known.rows
     rows_WD = _fill(old.input, known, steps, made.input, choices.fallback_seed, 0)
     origins = _origins(known, choices.method, steps, made.input_weights, made.note)

@@ -46,6 +46,8 @@ class MadeRows:
     """What was trained to make the rows, where it is of use for other tokenizers too."""
     head_note: str | tuple[str, ...] | None = None
     """As ``note`` for head rows; absent where it is that."""
+    donor_has: str = ""
+    """Which tokens a donor has, in words, where it lacks some."""
 
     @classmethod
     def nothing(cls, source: SourceRows) -> "MadeRows":

@@ -29,7 +29,7 @@ from tasks.embedding.token_vectors import TooLittleTextError
 from tasks.model.config import ModelConfig
 from tasks.model.task import import_model, lock_model
 from tasks.shared.errors import InputError
-from tasks.shared.vocabulary import UnknownTokenError
+from tasks.shared.vocabulary import UncoverableTokenError, UnknownTokenError
 
 Make = Callable[..., Artifact]
 Refused = Callable[[Callable[[], Artifact], type[InputError], str], None]
@@ -75,6 +75,28 @@ def test_donors_that_cannot_help(
         lambda: make({"method": "omp", "k": 1}, donor=stranger),
         TooFewAnchorsError, "share no token, so nothing connects their rows",
     )  # fmt: skip
+
+
+def test_a_donor_that_has_only_some_of_the_new_tokens(
+    upstream: Any, make: Make, refused: Refused, tmp_path: Path, tiny_model_folder: Path
+):
+    whole = json.loads((open_artifact(upstream.artifacts[2]) / "tokenizer.json").read_text())
+    vocabulary, merges = whole["model"]["vocab"], whole["model"]["merges"]
+    last = {"".join(merge) for merge in merges[-10:]}
+    kept = sorted(vocabulary.keys() - last, key=vocabulary.__getitem__)
+    whole["model"]["vocab"] = {token: i for i, token in enumerate(kept)}
+    whole["model"]["merges"] = merges[:-10]
+    whole["added_tokens"] = []
+    (tmp_path / "older.json").write_text(json.dumps(whole))
+    donor = donor_of(tmp_path / "donor", tiny_model_folder, tmp_path / "older.json")
+    refused(
+        lambda: make({"method": "omp", "k": 8}, donor=donor, embedding={"fallback": ["error"]}),
+        UncoverableTokenError,
+        r"^initialiser omp has nothing for 10 new tokens \(first: .*\): the donor \S+ .* has a "
+        r"trained row for 54 of the 64 new tokens; let the .* mean_of_pieces, or name as the donor",
+    )
+    rows = make({"method": "omp", "k": 8}, donor=donor)
+    assert rows.summary["n_fallback_mean_of_pieces"] == 10
 
 
 @needs_fasttext
