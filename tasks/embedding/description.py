@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 from jaxtyping import Float32
 
-from tasks.embedding.checks import check_rows, find_duplicates
+from tasks.embedding.checks import Duplicates, check_rows, find_duplicates
 from tasks.embedding.row_plan import RowPlan
 from tasks.embedding.rows import NewRows, SourceRows
 
@@ -18,10 +18,10 @@ def describe(
 ) -> dict[str, int | float | str | bool | None]:
     """Summarise the rows of a vocabulary, after checking them.
 
-    ``n_equal_rows`` counts new tokens whose input row (or head row) is that of another new token:
-    by construction for tokens made of the same old rows, and, in a head with priors, for tokens of
-    one first piece and one count. They part ways in training. Other equal rows come from equal
-    rows of the source and are counted as ``n_unexplained_equal_rows``.
+    ``n_equal_rows`` and ``n_equal_head_rows`` count new tokens whose row is that of another new
+    token by construction: they are made of the same old rows, or, in a head with priors, have one
+    first piece and one count. They part ways in training. Other equal rows come from equal rows of
+    the source and are counted as unexplained, with the first ids.
 
     Raises:
         BadRowsError: a row is not finite, or a made row is zero.
@@ -45,8 +45,7 @@ def describe(
         "n_unassigned": int(plan.are("unassigned").sum()),
         "tied": rows.head is None,
         "untied": old.tied and rows.head is not None,
-        "n_equal_rows": twins.explained,
-        "n_unexplained_equal_rows": len(twins.unexplained),
+        **_equal_rows("", twins),
         "median_norm_source": _median_norm(old.input),
         "median_norm_new": _median_norm(rows.input[new_W]),
     }
@@ -55,9 +54,19 @@ def describe(
         head_WD, bias_W = rows.head, rows.head_bias
         seen_WD = head_WD if bias_W is None else np.column_stack([head_WD, bias_W])
         head_twins = find_duplicates(seen_WD, rows.head_origins or rows.input_origins, new_W)
-        summary["n_equal_head_rows"] = head_twins.explained + len(head_twins.unexplained)
+        summary |= _equal_rows("head_", head_twins)
         summary["median_norm_new_head"] = _median_norm(head_WD[new_W])
     return summary
+
+
+def _equal_rows(part: str, twins: Duplicates) -> dict[str, int | str]:
+    counts: dict[str, int | str] = {
+        f"n_equal_{part}rows": twins.explained,
+        f"n_unexplained_equal_{part}rows": len(twins.unexplained),
+    }
+    if twins.unexplained:
+        counts[f"first_unexplained_equal_{part}rows"] = ", ".join(map(str, twins.unexplained[:5]))
+    return counts
 
 
 def _median_norm(rows_WD: Float32[np.ndarray, "W D"]) -> float | None:

@@ -8,11 +8,13 @@ from letter_rows import (
     EXTENDED,
     mean_rows,
     plan_for,
+    rows_for,
     source_rows,
     vocabulary,
 )
 
 from tasks.embedding.checks import BadRowsError, check_rows, find_duplicates
+from tasks.embedding.config_source import MeanOfPieces
 from tasks.embedding.description import describe
 from tasks.embedding.row_weights import RowWeights
 from tasks.embedding.rows import Origins
@@ -42,6 +44,22 @@ def test_summary_counts_equal_rows():
     summary = describe(mean_rows(old, target), old, plan)
     assert (summary["n_equal_rows"], summary["n_unexplained_equal_rows"]) == (2, 0)
     assert summary["tied"] is True
+
+
+def test_head_rows_of_one_first_piece_and_one_count_are_equal_for_a_reason():
+    # aba and abab begin with ab and are as frequent; cb and bcbc begin with others.
+    old, plan = source_rows(), plan_for(EXTENDED)
+    rows = rows_for(MeanOfPieces(head="prefix_prior"), old)
+    summary = describe(rows, old, plan)
+    assert (summary["n_equal_rows"], summary["n_equal_head_rows"]) == (0, 1)
+    assert summary["n_unexplained_equal_head_rows"] == 0
+    assert "first_unexplained_equal_head_rows" not in summary
+
+    assert rows.head is not None
+    rows.head[[9, 10]] = rows.head[7]
+    summary = describe(rows, old, plan)
+    assert (summary["n_equal_head_rows"], summary["n_unexplained_equal_head_rows"]) == (1, 2)
+    assert summary["first_unexplained_equal_head_rows"] == "9, 10"
 
 
 def test_rows_equal_without_a_reason_are_found():

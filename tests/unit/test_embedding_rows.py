@@ -76,6 +76,7 @@ def test_old_rows_stay_and_every_row_is_usable(method, head: str, model: str):
     summary = describe(rows, old, plan_for(EXTENDED))
     assert (summary["n_copied"], summary["n_initialised"]) == (n_old, 4)
     assert summary["n_unexplained_equal_rows"] == 0
+    assert summary.get("n_unexplained_equal_head_rows", 0) == 0
     assert summary["tied"] is (old.tied and head == "same")
     if rows.head is not None:
         assert rows.head.shape == rows.input.shape

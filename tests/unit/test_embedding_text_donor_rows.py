@@ -120,6 +120,7 @@ def test_old_rows_stay_and_every_row_is_usable(rows_for: RowsFor, method, head: 
     summary = describe(rows, old, plan_rows(SOURCE, EXTENDED, segment_all, {}))
     assert (summary["n_copied"], summary["n_initialised"]) == (N_OLD, 4)
     assert summary["n_unexplained_equal_rows"] == 0
+    assert summary.get("n_unexplained_equal_head_rows", 0) == 0
     assert summary["tied"] is (old.tied and head == "same")
     if rows.head is not None:
         assert rows.head.shape == rows.input.shape
