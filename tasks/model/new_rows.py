@@ -1,7 +1,9 @@
 """A model's tensors with new token rows in the place of the old ones."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import torch
 from jaxtyping import Float
@@ -9,6 +11,8 @@ from torch import Tensor
 
 from tasks.shared.errors import InputError
 from tasks.shared.model_rows import RowNames
+
+BLOCK = 4096
 
 
 class RowsMismatchError(InputError):
@@ -90,6 +94,20 @@ def stored(part: str, rows: Float[Tensor, "W ..."], dtype: torch.dtype) -> Float
             "initialiser, or convert the source model to a wider dtype."
         )
     return cast
+
+
+def n_lost_by_rounding(rows: Float[Tensor, "W D"], dtype: torch.dtype) -> int:
+    """Count how many rows fewer are told apart in the dtype in which the source keeps them."""
+    if dtype == rows.dtype:
+        return 0
+    # Digests take less memory than the rows do.
+    ids_with = defaultdict[bytes, list[int]](list)
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK].to(dtype).contiguous().view(torch.uint8).numpy()
+        for token, row in enumerate(part, start):
+            ids_with[blake2b(row, digest_size=16).digest()].append(token)
+    groups = [ids for ids in ids_with.values() if len(ids) > 1]
+    return sum(len(rows[ids].unique(dim=0)) - 1 for ids in groups)
 
 
 def with_new_rows(

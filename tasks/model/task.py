@@ -207,7 +207,7 @@ def assemble_model(
     from infra.weights import TensorFolder
     from tasks.model.assembled_records import write_assembled_records
     from tasks.model.folder_weights import names_of_parameters
-    from tasks.model.new_rows import check_rows, with_new_rows
+    from tasks.model.new_rows import check_rows, n_lost_by_rounding, with_new_rows
     from tasks.model.origin import read_origin, write_origin
     from tasks.shared.model_rows import find_row_names
     from tasks.shared.vocabulary import read_vocabulary
@@ -224,12 +224,17 @@ def assemble_model(
     _write_weights(attempt, stream, len(parameters), config.max_shard_bytes)
     write_origin(attempt.folder, read_origin(model), tokenizer=tokenizer.digest)
     _copy_lineage(embedding, attempt)
-    return {
+    summary: Summary = {
         "tokens": n_tokens,
         "rows": n_rows,
         "tied": tied,
         "untied_here": names.tied and not tied,
+        "n_rows_equal_by_rounding": n_lost_by_rounding(rows.input_rows, weights.dtype(names.input)),
     }
+    if rows.head_rows is not None:
+        dtype = weights.dtype(names.input if names.tied else names.head)
+        summary["n_head_rows_equal_by_rounding"] = n_lost_by_rounding(rows.head_rows, dtype)
+    return summary
 
 
 def _read_rows(folder: Path) -> Any:

@@ -49,6 +49,8 @@ def test_whole_model_loads_and_only_its_rows_changed(
 
     was_tied = architecture.startswith("tied")
     assert assembled.summary["tied"] is (was_tied and head == "same")
+    assert assembled.summary["n_rows_equal_by_rounding"] == 0
+    assert assembled.summary.get("n_head_rows_equal_by_rounding", 0) == 0
     model_class = getattr(transformers, ARCHITECTURES[architecture][0])
     old = model_class.from_pretrained(folder).eval()
     new = model_class.from_pretrained(open_artifact(assembled)).eval()

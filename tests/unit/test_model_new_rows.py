@@ -11,6 +11,7 @@ from tasks.model.new_rows import (
     RowsMismatchError,
     RowsOutOfRangeError,
     check_rows,
+    n_lost_by_rounding,
     padded,
     stored,
     with_new_rows,
@@ -76,6 +77,15 @@ def test_a_bias_may_vanish_but_not_overflow() -> None:
     assert stored("bias", torch.tensor([1e-9, 1.0]), torch.float16).tolist() == [0.0, 1.0]
     with pytest.raises(RowsOutOfRangeError, match=r"1 bias rows"):
         stored("bias", torch.tensor([1.0, 7e4]), torch.float16)
+
+
+def test_rows_that_only_rounding_makes_equal_are_counted() -> None:
+    # bfloat16 has 8 bits: 1 + 2**-10 becomes 1, and the two rows that were equal stay two.
+    rows = torch.tensor([[1.0, 0.0], [1.0, 2.0], [1.0 + 2**-10, 2.0], [3.0, 4.0], [3.0, 4.0]])
+    assert n_lost_by_rounding(rows, torch.bfloat16) == 1
+    assert n_lost_by_rounding(rows, torch.float16) == 0
+    assert n_lost_by_rounding(rows, torch.float32) == 0
+    assert n_lost_by_rounding(rows.T.contiguous().T, torch.bfloat16) == 1
 
 
 def test_padding_is_the_mean_row_by_hand() -> None:
