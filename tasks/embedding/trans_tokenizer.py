@@ -4,7 +4,9 @@ Linked words share their count out among their tokens: half of it by all old tok
 alike, half by those at the like place. A token's row is the mean of the old rows, weighted by
 these counts.
 Source: Trans-Tokenization (Remy et al. 2024, section 3). There numbers and equal strings are
-added as links; here tokens that both vocabularies have keep their row before any method.
+added as links; here tokens that both vocabularies have keep their row before any method. Where
+relatives stand in for a token without counts, the published code doubles translations that start a
+word; here all weigh alike.
 
 Dimensions: V = old vocabulary, W = new vocabulary, K = tokens that need rows.
 """
