@@ -54,8 +54,8 @@ class MergeRegression(InitialiserConfig):
     merge_ridge: float = Field(default=0.01, gt=0.0)
     """Ridge of the merge regression, as a multiple of the features' mean variance."""
     count_power: float = Field(default=0.75, ge=0.0)
-    """An old merge weighs its token's occurrences in the corpus, and a half, to this power; 0
-    weighs all alike."""
+    """An old merge weighs its token's occurrences in the corpus as the new tokenizer cuts it, and
+    a half, to this power; 0 weighs all alike. Tokens that the new vocabulary lacks count as 0."""
 
 
 class Composed(InitialiserConfig):
@@ -68,5 +68,5 @@ class Composed(InitialiserConfig):
     merge_ridge: float = Field(default=0.01, gt=0.0)
     """Ridge of the merge regression, as a multiple of the features' mean variance."""
     count_power: float = Field(default=0.75, ge=0.0)
-    """An old merge weighs its token's occurrences in the corpus, and a half, to this power; 0
-    weighs all alike."""
+    """An old merge weighs its token's occurrences in the corpus as the new tokenizer cuts it, and
+    a half, to this power; 0 weighs all alike. Tokens that the new vocabulary lacks count as 0."""

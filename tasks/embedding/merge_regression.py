@@ -1,10 +1,11 @@
 """The model's own vocabulary teaches how a row is composed of two rows.
 
 Every old merge (l, r) -> t is one example of E_t from [E_l, E_r], and weighs the more the more
-often t occurs in the corpus: rows that are rarely trained teach little, and tokens of another
-language compose in another way. A ridge regression over all of
-them gives a linear map, which is applied along the merges of the new tokens in order, so that a
-new token may be composed of new tokens.
+often t occurs in the corpus as the new tokenizer cuts it: rows that are rarely trained teach
+little, and tokens of another language compose in another way. What new merges swallow, or the new
+vocabulary lacks, counts as never. A ridge regression over all of them gives a linear map, which is
+applied along the merges of the new tokens in order, so that a new token may be composed of new
+tokens.
 
 Dimensions: V = old vocabulary, M = old merges, N = compositions, K = tokens that need rows,
 F = 2 D, D = model width.
