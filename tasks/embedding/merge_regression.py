@@ -21,6 +21,12 @@ from tasks.embedding.merge_plan import MergePlan
 from tasks.shared.errors import InputError
 
 BLOCK = 4096
+WITHOUT_MERGES = (
+    "(BPE has merges, Unigram and WordPiece have none): use initialiser method mean_of_pieces, or "
+    "any other but composed, merge_regression and hypernetwork; token_distillation and prealign "
+    "with start: mean_of_pieces."
+)
+"""What to do about a source tokenizer that has too few."""
 
 
 class NoMergesError(InputError):
@@ -66,8 +72,7 @@ def fit_merges(
     if len(merges_M3) < 2:
         raise NoMergesError(
             f"the source tokenizer has {len(merges_M3) or 'no'} merges, from which methods "
-            "merge_regression and composed learn how rows are put together (only BPE has them): "
-            "use initialiser method mean_of_pieces."
+            f"merge_regression and composed learn how rows are put together {WITHOUT_MERGES}"
         )
     shares_M = weights_M / weights_M.mean()
     parts = [_mean(source_VD, merges_M3[:, i], shares_M) for i in range(3)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
+from tasks.embedding.merge_regression import WITHOUT_MERGES
 from tasks.embedding.merge_splits import MergeSplits
 from tasks.embedding.pieces import Pieces
 from tasks.shared.errors import InputError
@@ -54,8 +55,8 @@ class OldTokens:
         if len(order) < HELD_OUT:
             raise NoOldMergesError(
                 f"the source tokenizer has {len(order) or 'no'} merges, from which method "
-                f"hypernetwork learns how rows are put together (it takes {HELD_OUT}, and only "
-                "BPE has them): use initialiser method mean_of_pieces."
+                f"hypernetwork learns how rows are put together, and it takes {HELD_OUT} "
+                f"{WITHOUT_MERGES}"
             )
         lengths_K = np.maximum(needed.lengths, 2)
         if not len(lengths_K):

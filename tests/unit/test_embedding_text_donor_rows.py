@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from letter_methods import (
+    DICTIONARY,
     METHODS,
     NETWORK,
     SHORT,
@@ -16,6 +17,7 @@ from letter_methods import (
     each_case,
     each_method,
     each_model,
+    make,
 )
 from letter_rows import WIDTH, once_each, vocabulary
 from letter_texts import (
@@ -25,6 +27,7 @@ from letter_texts import (
     N_NEW,
     N_OLD,
     NEW,
+    OLD,
     SOURCE,
     A,
     B,
@@ -35,6 +38,7 @@ from letter_texts import (
 )
 
 from tasks.embedding.config_learned import Hypernetwork
+from tasks.embedding.config_prealign import PreAlign
 from tasks.embedding.config_text import Align, TokenDistillation
 from tasks.embedding.description import describe
 from tasks.embedding.from_lexicon import FromLexicon, make_from_lexicon
@@ -43,6 +47,8 @@ from tasks.embedding.from_text import make_from_text
 from tasks.embedding.known import Known
 from tasks.embedding.lexicon import Lexicon
 from tasks.embedding.lineage import lineage_tables
+from tasks.embedding.merge_regression import NoMergesError
+from tasks.embedding.old_tokens import NoOldMergesError
 from tasks.embedding.row_plan import plan_rows
 from tasks.embedding.rows import SourceRows
 
@@ -93,8 +99,31 @@ class OddLetters(Letters):
 def test_documents_that_the_tokenizers_spell_differently_are_counted(method, n_odd: int):
     plan = plan_rows(SOURCE, EXTENDED, segment_all, {})
     letters = OddLetters(Known(old_rows(), plan, SOURCE, EXTENDED, once_each(EXTENDED)), n_odd)
-    make = make_from_network if isinstance(method, Hypernetwork) else make_from_text
-    assert make(method, letters.known, letters).measured["n_documents_passed_over"] == n_odd
+    made_from = make_from_network if isinstance(method, Hypernetwork) else make_from_text
+    assert made_from(method, letters.known, letters).measured["n_documents_passed_over"] == n_odd
+
+
+@each([TokenDistillation(**SHORT), PreAlign(dictionary=DICTIONARY), NETWORK])
+def test_a_source_without_merges_is_told_what_does_without(
+    method, lexicon_folder: Path, tiny_model_folder: Path
+):
+    source = vocabulary(list(OLD))
+    plan = plan_rows(source, EXTENDED, segment_all, {})
+    known = Known(old_rows(), plan, source, EXTENDED, once_each(EXTENDED))
+    letters = Letters(known)
+    lexicon = Lexicon(
+        lexicon_folder, tiny_model_folder, {}.__getitem__, letters.encode, letters.device,
+        letters.model, letters.compute_dtype,
+    )  # fmt: skip
+    with pytest.raises(
+        (NoMergesError, NoOldMergesError),
+        match=r"^the source tokenizer has no merges, .*Unigram and WordPiece have none\): use "
+        r"initialiser method mean_of_pieces, or .*prealign with start: mean_of_pieces\.$",
+    ):
+        make(method, known, lexicon, donor_tied=True)
+    if not isinstance(method, Hypernetwork):
+        started = method.model_copy(update={"start": "mean_of_pieces", "n_steps": 1})
+        assert make(started, known, lexicon, donor_tied=True).found.all()
 
 
 @each_method
