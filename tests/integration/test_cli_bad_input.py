@@ -254,11 +254,11 @@ def test_a_full_disk_is_named_and_leaves_nothing_that_looks_finished(run_file, t
     ("damage", "said"),
     [
         ("cut_weights", "cannot be read as safetensors"),
-        ("cut_parquet", "cannot be read as Parquet"),
-        ("no_source", "documents"),
+        pytest.param("cut_parquet", "cannot be read as Parquet", marks=pytest.mark.long),
+        pytest.param("no_source", "documents", marks=pytest.mark.long),
         ("small_vocabulary", "256"),
         ("no_tokenizer", "nowhere holds nothing of the kind; a tokenizer is read from"),
-        ("no_terms", "nowhere.txt does not exist; name a list of terms"),
+        pytest.param("no_terms", "nowhere.txt does not exist; name a list", marks=pytest.mark.long),
         ("unreachable_bucket", "s3://grafts/run cannot be reached, after 8 tries"),
     ],
 )

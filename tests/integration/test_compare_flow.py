@@ -87,6 +87,7 @@ def _shown_in_prefect(monkeypatch: pytest.MonkeyPatch, key: str) -> list[str]:
     return [artifact["data"] for artifact in answer.json()]
 
 
+@pytest.mark.long
 def test_without_training_models_are_compared_as_initialised(
     tmp_path: Path, tiny_run: dict, monkeypatch: pytest.MonkeyPatch
 ):

@@ -90,6 +90,7 @@ print(json.dumps(go_on(run)))
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_another_machine_goes_on_from_the_bucket_alone(
     tmp_path: Path, tiny_run: dict, monkeypatch: pytest.MonkeyPatch
 ):

@@ -48,6 +48,7 @@ def test_a_run_is_told_in_records_and_metrics(tmp_path: Path, tiny_run: dict):
         assert set(last["result"]) == {"export", "report"}
 
 
+@pytest.mark.long
 def test_a_stage_that_fails_is_a_record_and_a_count(tmp_path: Path, tiny_run: dict):
     file = tmp_path / "run.yaml"
     corpus = {**tiny_run["corpus"], "budget_bytes": 10_000_000}

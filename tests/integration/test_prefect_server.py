@@ -82,6 +82,7 @@ def create(url: str, path: str, **body: object) -> dict:
     return thing
 
 
+@pytest.mark.long
 def test_a_cron_schedule_makes_runs(server):
     flow = create(server, "flows/", name="nightly")
     every_minute = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
@@ -135,6 +136,7 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
     assert logs, "a stage has a log of its own"
 
 
+@pytest.mark.long
 def test_prefect_yaml_deploys_every_flow_to_a_work_pool(server, tmp_path: Path):
     create(server, "work_pools/", name="tokgraft", type="process")
     done = subprocess.run(

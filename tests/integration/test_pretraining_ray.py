@@ -133,6 +133,7 @@ def test_two_workers_read_the_same_samples(tiny_model_folder, tmp_path, whole_ru
     assert metrics["bits_per_byte"] == pytest.approx(expected["bits_per_byte"], abs=5e-3)
 
 
+@pytest.mark.long
 def test_sharded_parameters_train_the_same(tiny_model_folder, tmp_path, whole_run, monkeypatch):
     store = tmp_path / "store"
     sharded = finish(start(tiny_model_folder, store, CONFIG, WORLD_SIZE="2", SHARDING="fsdp"))
@@ -141,6 +142,7 @@ def test_sharded_parameters_train_the_same(tiny_model_folder, tmp_path, whole_ru
     assert metrics["bits_per_byte"] == pytest.approx(expected["bits_per_byte"], abs=5e-3)
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_replaced(tiny_model_folder, tmp_path, whole_run):
     store = tmp_path / "store"
     process = start(tiny_model_folder, store, CONFIG)

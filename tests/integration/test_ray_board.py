@@ -33,6 +33,7 @@ def boards() -> list[int]:
     return [pid for pid, name in names.items() if name.exists() and "_Board" in name.read_text()]
 
 
+@pytest.mark.long
 def test_training_outlives_the_loss_of_its_reports(tmp_path: Path):
     heard: list[int] = []
     killed: list[int] = []
@@ -52,6 +53,7 @@ def test_training_outlives_the_loss_of_its_reports(tmp_path: Path):
 
 
 @pytest.mark.parametrize("max_failures", [0, 2])
+@pytest.mark.long
 def test_a_reason_to_stop_ends_the_training(tmp_path: Path, max_failures: int):
     heard: list[int] = []
     lost = LeaseLostError("another has it; wait.")

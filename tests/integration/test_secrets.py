@@ -114,6 +114,7 @@ def up(
                 up.end()
 
 
+@pytest.mark.long
 def test_runs_of_deliveries_leave_no_secret_and_no_signature(
     up: tuple[Up, Database | None], tiny_run: dict[str, Any], tmp_path: Path
 ):

@@ -99,6 +99,7 @@ def workers(
             worker.end(signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_a_run_goes_on_where_a_worker_is_and_is_taken_from_none(
     server: Prefect, workers: tuple[Worker, Worker]
 ):

@@ -13,6 +13,7 @@ from flows.up_place import Place, server_environment
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
+@pytest.mark.long
 def test_a_lease_of_a_turn_outlives_the_server(tmp_path: Path):
     place = Place("127.0.0.1", 4200, None, tmp_path)
     prefect = Prefect(tmp_path)

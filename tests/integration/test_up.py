@@ -234,6 +234,7 @@ def test_a_run_asked_for_completes_and_the_next_finds_it_all_done(up: Up):
     assert {k for k, v in up.ended_stages(second).items() if v != "Cached"} == LOOKS
 
 
+@pytest.mark.long
 def test_a_retried_run_finds_what_stands(up: Up):
     run = up.begin("adapt", config="tiny.yaml")
     up.wait_until(run, "COMPLETED")
@@ -245,6 +246,7 @@ def test_a_retried_run_finds_what_stands(up: Up):
     assert {k for k, v in up.ended_stages(run).items() if v != "Cached"} == LOOKS
 
 
+@pytest.mark.long
 def test_a_model_is_measured(up: Up):
     run = up.begin("evaluate", config="tiny.yaml")
     assert up.wait_until(run, "COMPLETED", "FAILED")["type"] == "COMPLETED"
@@ -253,6 +255,7 @@ def test_a_model_is_measured(up: Up):
     assert "| heldout | all |" in table
 
 
+@pytest.mark.long
 def test_a_delivery_becomes_a_run_that_completes(up: Up):
     def deliver(id_: str, **parameters: Any) -> httpx.Response:
         signed = delivery(id=id_, deployment="adapt/tokgraft", parameters=parameters)
@@ -354,6 +357,7 @@ def test_the_file_of_schedules_schedules_runs(up: Up):
         assert (due.weekday(), due.hour, due.minute) == (0, 3, 0)
 
 
+@pytest.mark.long
 def test_a_minute_cron_runs_and_sees_new_text(up: Up):
     assert up.tokgraft("schedule", "tiny.yaml", "* * * * *").returncode == 0
 
@@ -419,6 +423,7 @@ def test_a_run_is_started_from_the_form_and_seen_to_complete(
     browser_page.screenshot(tmp_path / "run.png")
 
 
+@pytest.mark.long
 def test_a_cancelled_run_ends_with_its_training(up: Up):
     run = up.begin("adapt", config="long.yaml")
     ours = up.wait_for_training()
@@ -445,6 +450,7 @@ def test_a_suspended_run_stops_before_its_next_stage_and_goes_on(up: Up):
     assert up.wait_until(run, "COMPLETED", "FAILED")["type"] == "COMPLETED"
 
 
+@pytest.mark.long
 def test_it_ends_within_ten_seconds_while_a_run_works_and_the_run_goes_on_later(up: Up):
     run = up.begin("adapt", config="tiny.yaml", vocabulary_size=40)
     up.wait_for_training()

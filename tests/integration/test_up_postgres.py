@@ -39,6 +39,7 @@ def running(up: Up) -> Iterator[Up]:
             up.end()
 
 
+@pytest.mark.long
 def test_a_run_on_postgres_completes_and_all_ends_within_ten_seconds(
     database: Database, place: Path
 ):

@@ -112,6 +112,7 @@ def test_killed_between_insert_and_dispatch(webhook: Webhook, prefect: Prefect):
     assert webhook.deliver(id="delivery-3").status_code == 409
 
 
+@pytest.mark.long
 def test_killed_at_any_moment(webhook: Webhook, prefect: Prefect):
     draw = random.Random(0)
     ids: list[str] = []
@@ -128,6 +129,7 @@ def test_killed_at_any_moment(webhook: Webhook, prefect: Prefect):
     assert prefect.keys() == sorted(ids)
 
 
+@pytest.mark.long
 def test_prefect_goes_away_and_comes_back(webhook: Webhook, prefect: Prefect):
     webhook.deliver(id="before-1")
     wait_for(lambda: webhook.queued() == 0, 300)
@@ -142,6 +144,7 @@ def test_prefect_goes_away_and_comes_back(webhook: Webhook, prefect: Prefect):
     assert httpx.get(f"{webhook.url}/health").json() == {"queued": 0, "problem": None}
 
 
+@pytest.mark.long
 def test_a_deployment_that_is_made_anew_is_found(webhook: Webhook, prefect: Prefect):
     webhook.deliver(id="before-1")
     wait_for(lambda: webhook.queued() == 0, 300)
@@ -154,6 +157,7 @@ def test_a_deployment_that_is_made_anew_is_found(webhook: Webhook, prefect: Pref
     assert prefect.keys() == ["during-1"]
 
 
+@pytest.mark.long
 def test_200_at_once_half_of_them_good(webhook: Webhook, prefect: Prefect):
     requests, ids = mixed_deliveries(200)
     answers = send_at_once(webhook.port, requests)

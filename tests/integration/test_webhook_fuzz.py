@@ -71,6 +71,7 @@ def test_answers_are_as_described(case: schemathesis.Case, webhook: Webhook):
     )
 
 
+@pytest.mark.long
 def test_mutated_deliveries(webhook: Webhook):
     """Bytes flipped, cut out and put in; signed, so that they are read."""
     draw = random.Random(0)

@@ -131,6 +131,7 @@ def test_odd_deliveries(name: str, tmp_path: Path, whole_runs: dict[str, list[An
     assert min(counts[status] for status in (202, 400, 422)) > 100
 
 
+@pytest.mark.long
 def test_what_was_taken_becomes_runs_as_it_was_sent(tmp_path: Path):
     deployments = {"nightly/any": ALLOW_LISTS["anything"]["nightly/any"]}
     draw = random.Random(1)
