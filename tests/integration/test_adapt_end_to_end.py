@@ -91,7 +91,7 @@ def finish_here(file: str) -> tuple[str, str]:
         "print(sorted({'torch', 'ray', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
     )
     output, _, imported = done.stdout.rstrip("\n").rpartition("\n")
     return output, imported

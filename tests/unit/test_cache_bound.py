@@ -136,7 +136,7 @@ def test_processes_that_let_go_of_what_others_need_read_whole_files(tmp_path: Pa
     for number in range(6):
         (tmp_path / str(number)).write_bytes(bytes([number]) * FILE_BYTES)
     readers = [own_process(READ, str(seed), str(tmp_path)) for seed in range(2)]
-    evicted = [int(reader.communicate(timeout=200)[0]) for reader in readers]
+    evicted = [int(reader.communicate(timeout=400)[0]) for reader in readers]
     assert [reader.returncode for reader in readers] == [0, 0]
     assert min(evicted) > 4
     assert len(entries()) <= 4  # each had one in use when the other made room last
