@@ -21,12 +21,8 @@ def print_outcome(console: Console, adapted: Adapted, export: Path | None) -> No
     from tasks.evaluation.summary import summary_table
 
     model = export or open_artifact(adapted.model)
-    if adapted.report is None:
-        console.print("This model does not read from left to right, so it was not measured.")
-    elif adapted.report.stage == "leaderboard":
-        print_leaderboard(console, adapted.report)
     if adapted.report is None or adapted.report.stage == "leaderboard":
-        console.print(f"model        {model}", soft_wrap=True)
+        _print_untrained(console, adapted.report, model)
         return
     report = open_artifact(adapted.report)
     header, *rows = summary_table(read_table(report / "metrics.parquet"))
@@ -40,6 +36,14 @@ def print_outcome(console: Console, adapted: Adapted, export: Path | None) -> No
     console.print(f"model      {model}", soft_wrap=True)
     console.print(f"report     {report / 'report.html'}", soft_wrap=True)
     console.print(f"artifacts  {get_settings().store_root}", soft_wrap=True)
+
+
+def _print_untrained(console: Console, board: Artifact | None, model: Path) -> None:
+    if board is None:
+        console.print("This model does not read from left to right, so it was not measured.")
+    else:
+        print_leaderboard(console, board)
+    console.print(f"model        {model}", soft_wrap=True)
 
 
 def print_leaderboard(console: Console, board: Artifact) -> None:
