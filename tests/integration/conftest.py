@@ -52,7 +52,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, seconds: float = 200) -> Any:
+    def wait_for(self, script: str, seconds: float = 900) -> Any:
         """The script's value once it is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.evaluate(script)):
@@ -89,7 +89,7 @@ def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "PREFECT_HOME": str(database.parent),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         },
-        capture_output=True, timeout=200, check=True,
+        capture_output=True, timeout=900, check=True,
     )  # fmt: skip
     return database
 
@@ -137,7 +137,7 @@ def browser_page(tmp_path: Path) -> Iterator[Page]:
     )
     try:
         address_file = profile / "DevToolsActivePort"  # port and path, when it listens
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not address_file.exists() or address_file.read_text().count("\n") < 1:
             assert time.monotonic() < deadline, "Chromium does not listen"
             time.sleep(0.1)

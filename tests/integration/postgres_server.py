@@ -65,7 +65,7 @@ def postgres_server(password: str = "") -> Iterator[Database]:
             **who,
         )
     try:
-        wait_for(lambda: b"ready to accept connections" in (folder / "log").read_bytes(), 60)
+        wait_for(lambda: b"ready to accept connections" in (folder / "log").read_bytes(), 300)
         yield database
     finally:
         process.send_signal(signal.SIGINT)  # a fast shutdown, clients or not

@@ -46,7 +46,7 @@ def moto_server() -> Iterator[str]:
         process.wait()
 
 
-def wait_for(url: str, process: subprocess.Popen, seconds: float = 60) -> None:
+def wait_for(url: str, process: subprocess.Popen, seconds: float = 300) -> None:
     """Until something answers there."""
     deadline = time.monotonic() + seconds
     while True:

@@ -26,7 +26,7 @@ def write_run(folder: Path, run: dict, **changed: object) -> str:
 
 def finish(*arguments: str) -> str:
     done = subprocess.run(
-        [TOKGRAFT, *arguments], capture_output=True, text=True, timeout=300, check=False
+        [TOKGRAFT, *arguments], capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == "", done.stderr
@@ -91,7 +91,7 @@ def finish_here(file: str) -> tuple[str, str]:
         "print(sorted({'torch', 'ray', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=True
     )
     output, _, imported = done.stdout.rstrip("\n").rpartition("\n")
     return output, imported
@@ -133,7 +133,7 @@ def kill_when_it_begins(file: str, stage_folder: Path) -> None:
     run = subprocess.Popen(
         [TOKGRAFT, "run", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 900
     while not stage_folder.exists() and run.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     run.send_signal(signal.SIGKILL)
@@ -143,7 +143,7 @@ def kill_when_it_begins(file: str, stage_folder: Path) -> None:
 
 def no_process_left(file: str) -> bool:
     """Whether all that the killed runs started has ended too."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         if not any(_mentions(pid, os.environ["TOKGRAFT_DATA_FOLDER"]) for pid in _pids()):
             return True

@@ -14,7 +14,7 @@ from infra.settings import get_settings
 from infra.stages import settings_store
 from infra.verification import verify_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_every_stage_writes_to_a_bucket_and_is_found_there(
@@ -30,7 +30,7 @@ def test_every_stage_writes_to_a_bucket_and_is_found_there(
         place = {"TOKGRAFT_CACHE_DIR": str(tmp_path / machine)}
         done = subprocess.run(
             [str(Path(sys.executable).with_name("tokgraft")), "run", str(file)],
-            env={**os.environ, **place}, capture_output=True, text=True, timeout=400, check=False,
+            env={**os.environ, **place}, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -160,7 +160,7 @@ print(counts.evicted)
         )
         for seed in range(4)
     ]  # fmt: skip
-    evicted = [int(process.communicate(timeout=200)[0]) for process in processes]
+    evicted = [int(process.communicate(timeout=900)[0]) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
     assert sum(evicted) > 4
     used_for_a_moment(artifacts[0])

@@ -18,7 +18,7 @@ def tokgraft(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=200,
+        timeout=900,
         check=False,
     )
 
@@ -239,7 +239,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_that_looks_finished(run_file, t
     )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     text = complaint(done)
     assert "no space left" in text

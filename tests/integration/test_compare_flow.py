@@ -16,7 +16,7 @@ from infra.parquet import read_table
 from infra.stages import settings_store
 from tasks.evaluation.leaderboard_view import NOTHING_TRAINED
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SHARED = ("model", "corpus", "pretraining", "export", "evaluation")
 
@@ -49,7 +49,7 @@ def _attempts(stage: str) -> list[str]:
 
 def _invoke(*arguments: str) -> str:
     command = [str(Path(sys.executable).with_name("tokgraft")), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == "", done.stderr
     return done.stdout

@@ -10,7 +10,7 @@ import pytest
 
 from flows import embedded
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_without_records_a_port_taken_meanwhile_costs_a_retry(

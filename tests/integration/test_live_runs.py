@@ -71,7 +71,7 @@ def at_work(source: Artifact) -> Iterator[tuple[subprocess.Popen, str]]:
 
 
 def collect() -> str:
-    done = subprocess.run(GC, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(GC, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -87,7 +87,7 @@ def test_gc_leaves_a_run_at_work_what_it_reads_and_writes(place: str):
             read_artifact(unread.uri)
         if place == "folder":
             assert (store.local_path(attempt) / "half.txt").exists()
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=900)
         assert process.returncode == 0
     made = read_artifact(out.strip())
     assert (open_artifact(made) / "whole.txt").read_text() == "read"

@@ -18,7 +18,7 @@ from infra.settings import get_settings
 from infra.stages import settings_store
 from infra.verification import verify_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def at_work(server: Prefect, *arguments: str, retries: int) -> Iterator[subproce
 
 def kill_while_at_work(server: Prefect, process: subprocess.Popen[str], stage: str) -> None:
     """SIGKILL for the server, at a moment when an attempt of the stage has no manifest."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while True:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"{stage} has not begun"
@@ -83,7 +83,7 @@ def lines(text: str) -> dict[str, bool]:
 
 def said_in_one_line(process: subprocess.Popen[str], server: Prefect) -> str:
     """Standard output of a run that lost its server."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 2, err
     assert err.count("\n") == 1, err
     assert f"tokgraft: the Prefect server at {server.url} went away while the run was" in err
@@ -109,7 +109,7 @@ def test_a_run_that_lost_its_server_is_gone_on_with(
 
     server.start()
     with at_work(server, "run", str(file), retries=5) as process:
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=900)
         assert (process.returncode, err) == (0, "")
     found = lines(out)
     cached = {stage for stage, is_cached in found.items() if is_cached}
@@ -137,7 +137,7 @@ def test_a_comparison_outlives_a_server_that_comes_back_and_not_one_that_does_no
     with at_work(server, "compare", str(file), retries=6) as process:
         kill_while_at_work(server, process, "tokenizer")
         server.start()
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=900)
         assert (process.returncode, err) == (0, "")
     assert [stage for stage, is_cached in lines(out).items() if is_cached] == ["model", "corpus"]
     runs = {run["state_name"]: run["id"] for run in server.runs()}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def run_watched(file: Path, metrics: Path) -> tuple[list[dict], dict[tuple[str, str], float]]:
@@ -18,7 +18,7 @@ def run_watched(file: Path, metrics: Path) -> tuple[list[dict], dict[tuple[str, 
     watched = {"TOKGRAFT_LOG_FORMAT": "json", "TOKGRAFT_METRICS_FOLDER": str(metrics)}
     done = subprocess.run(
         [str(Path(sys.executable).with_name("tokgraft")), "run", str(file)],
-        env={**os.environ, **watched}, capture_output=True, text=True, timeout=400, check=False,
+        env={**os.environ, **watched}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.stdout == ""
     families = text_string_to_metric_families((metrics / "tokgraft_adapt.prom").read_text())

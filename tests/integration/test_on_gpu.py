@@ -12,7 +12,7 @@ from infra.parquet import read_table
 from infra.settings import get_settings
 from infra.stages import settings_store
 
-pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def run_on(device: str, folder: Path, run: dict, monkeypatch: pytest.MonkeyPatch) -> dict:
@@ -25,7 +25,7 @@ def run_on(device: str, folder: Path, run: dict, monkeypatch: pytest.MonkeyPatch
     get_settings.cache_clear()
     done = subprocess.run(
         [sys.executable, "-c", f"from flows.cli import app; app(['run', {str(file)!r}])"],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     [pretraining] = attempts("pretraining")

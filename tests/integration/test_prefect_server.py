@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}/api"
     try:
-        wait_for(lambda: _answers(url), 120)
+        wait_for(lambda: _answers(url), 300)
         yield url
     finally:
         process.terminate()
@@ -77,7 +77,7 @@ def create(url: str, path: str, **body: object) -> dict:
         answer = httpx.post(f"{url}/{path}", json=body, timeout=30)
         return answer.json() if answer.status_code in (200, 201) else None
 
-    thing = wait_for(created, 60)
+    thing = wait_for(created, 300)
     assert isinstance(thing, dict)
     return thing
 
@@ -108,7 +108,7 @@ def test_a_run_reports_its_stages_and_shows_cached_ones(server, tmp_path: Path, 
         done = subprocess.run(
             [str(Path(sys.executable).with_name("tokgraft")), "run", str(tmp_path / "run.yaml")],
             env={**os.environ, "PREFECT_API_URL": server},
-            capture_output=True, text=True, timeout=300, check=False,
+            capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr == ""
@@ -142,7 +142,7 @@ def test_prefect_yaml_deploys_every_flow_to_a_work_pool(server, tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         env={**os.environ, "PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path)},
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=200, check=False,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = ask(server, "deployments/filter", work_pools={"name": {"any_": ["tokgraft"]}})

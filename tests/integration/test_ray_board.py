@@ -16,7 +16,7 @@ from tasks.shared.errors import InputError
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Ray, about its own parts
 ]
 

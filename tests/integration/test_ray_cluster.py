@@ -24,7 +24,7 @@ from pretraining_run import CONFIG
 
 from infra.process_tree import descendants, die_with_parent, end
 
-pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SCRIPT = Path(__file__).with_name("pretraining_run.py")
 RAY = Path(sys.executable).with_name("ray")

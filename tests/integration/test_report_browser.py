@@ -162,7 +162,7 @@ def test_a_browser_draws_it_without_complaint(page_text: str, tmp_path: Path, wi
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=True,
     )
     assert "CONSOLE" not in done.stderr

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig,
 
 from infra.stages import settings_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TOKGRAFT = str(Path(sys.executable).with_name("tokgraft"))
 
@@ -22,7 +22,7 @@ def run(folder: Path, config: dict) -> str:
     file.write_text(yaml.safe_dump(config))
     done = subprocess.run(
         [TOKGRAFT, "run", str(file), "--export", str(folder / "adapted")],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -15,7 +15,7 @@ from tasks.embedding.config_text import TokenDistillation
 from tasks.embedding.rows_worker import RowsJob, compute_on_node, compute_rows, is_trained
 from tasks.shared.errors import InputError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

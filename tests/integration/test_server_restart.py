@@ -10,7 +10,7 @@ from webhook_service import Prefect, wait_for
 
 from flows.up_place import Place, server_environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.long
@@ -27,14 +27,14 @@ def test_a_lease_of_a_turn_outlives_the_server(tmp_path: Path):
     with patch.dict(os.environ, server_environment(place, tmp_path)):
         prefect.start()
         try:
-            assert wait_for(lambda: done("/", name="one-turn", limit=1), 60).is_success
-            taken = wait_for(lambda: done("/increment-with-lease", slots=1, names=["one-turn"]), 60)
+            assert wait_for(lambda: done("/", name="one-turn", limit=1), 300).is_success
+            taken = wait_for(lambda: done("/increment-with-lease", slots=1, names=["one-turn"]), 300)
             lease = taken.json()["lease_id"]
             prefect.stop()
             prefect.start()
-            renewed = wait_for(lambda: done(f"/leases/{lease}/renew", lease_duration=300), 60)
+            renewed = wait_for(lambda: done(f"/leases/{lease}/renew", lease_duration=300), 300)
             assert renewed.status_code == 204, renewed.text
-            again = wait_for(lambda: done("/increment-with-lease", slots=1, names=["one-turn"]), 60)
+            again = wait_for(lambda: done("/increment-with-lease", slots=1, names=["one-turn"]), 300)
             assert again.status_code == 423  # the turn is taken still
         finally:
             prefect.stop()

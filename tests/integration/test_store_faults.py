@@ -137,7 +137,7 @@ def test_the_command_line_ends_with_one_line_and_code_2(proxy: FaultyProxy, faul
     proxy.faults = [fault]
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "artifacts", "verify"],
-        env=dict(os.environ), capture_output=True, text=True, timeout=100, check=False,
+        env=dict(os.environ), capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -65,7 +65,7 @@ def test_every_racer_holds_a_readable_artifact_and_later_runs_agree(
         )
         for number in range(N_PROCESSES)
     ]
-    said = [racer.communicate(timeout=120)[0].split(" ", 1) for racer in racers]
+    said = [racer.communicate(timeout=900)[0].split(" ", 1) for racer in racers]
     assert [racer.returncode for racer in racers] == [0] * N_PROCESSES
     store, key = settings_store(), StageCall("raced", 1, {}, ()).key
     assert len(list(all_attempts(store))) == N_PROCESSES

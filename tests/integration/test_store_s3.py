@@ -157,7 +157,7 @@ def test_a_run_into_a_missing_bucket_ends_before_any_work(bucket):
     done = subprocess.run(
         [str(Path(sys.executable).with_name("tokgraft")), "run", str(run_file)],
         env={**os.environ, "TOKGRAFT_STORE": "s3://nowhere/run"},
-        capture_output=True, text=True, timeout=100, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("tokgraft: not found in s3://nowhere/run")

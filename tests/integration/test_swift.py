@@ -33,7 +33,7 @@ from infra.verification import verify_store
 HERE = Path(__file__).parent
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(why_absent() is not None, reason=str(why_absent())),
 ]
 
@@ -95,7 +95,7 @@ def test_racers_all_hold_a_readable_artifact(bucket: str, own_place: Path):
         )
         for number in range(4)
     ]
-    said = [racer.communicate(timeout=200)[0].split(" ", 1) for racer in racers]
+    said = [racer.communicate(timeout=900)[0].split(" ", 1) for racer in racers]
     assert [racer.returncode for racer in racers] == [0] * 4
     assert [text for _, text in said] == ["the same\n"] * 4
     store = settings_store()

@@ -21,7 +21,7 @@ from webhook_service import SECRET, delivery
 
 from infra.process_tree import descendants
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ALLOWED = {
     "adapt/tokgraft": {
@@ -34,7 +34,7 @@ ALLOWED = {
 LOOKS = {"corpus_lock", "model_lock"}
 """Stages that look at their files in every run."""
 PARTS = ("server", "worker", "webhook")
-ONE_LINE = dict(capture_output=True, text=True, timeout=300, check=False)
+ONE_LINE = dict(capture_output=True, text=True, timeout=900, check=False)
 
 
 def free_port() -> int:
@@ -43,7 +43,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 400) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 900) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "did not happen in time"
@@ -103,7 +103,7 @@ class Up:
             assert self.process.poll() is None, (self.place / "out").read_text()
             return "logs" in (self.place / "out").read_text()
 
-        wait_for(ready, 200)
+        wait_for(ready, 900)
 
     def tokgraft(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment, "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api"}
@@ -147,7 +147,7 @@ class Up:
     def state(self, run: str) -> dict[str, Any]:
         return self.ask("GET", f"flow_runs/{run}")["state"]
 
-    def wait_until(self, run: str, *states: str, seconds: float = 400) -> dict[str, Any]:
+    def wait_until(self, run: str, *states: str, seconds: float = 900) -> dict[str, Any]:
         def there() -> dict[str, Any] | None:
             state = self.state(run)
             return state if state["type"] in states else None

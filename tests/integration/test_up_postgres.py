@@ -13,7 +13,7 @@ import yaml
 from postgres_server import Database, postgres_server
 from test_up import Up, free_port, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from webhook_service import DEPLOYMENT, DESCRIBED, NO_RATE, Webhook, check_shape
 from infra.webhook.refusal import Problem
 from infra.webhook.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 DELIVER = "POST /deliveries"
 answered: Counter[int] = Counter()

@@ -90,7 +90,7 @@ class Prefect:
     def undeploy(self) -> None:
         """Delete the flow with its deployment and runs."""
         url = f"{self.url}/flows/{self._flow}"
-        wait_for(lambda: httpx.delete(url, timeout=60).status_code in (204, 404), 60)
+        wait_for(lambda: httpx.delete(url, timeout=60).status_code in (204, 404), 300)
 
     @contextmanager
     def deployed(self) -> Iterator[None]:
@@ -118,7 +118,7 @@ class Prefect:
             answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
             return answer.json() if answer.status_code in (200, 201) else None
 
-        return wait_for(created, 60)
+        return wait_for(created, 300)
 
 
 @dataclass
@@ -153,7 +153,7 @@ class Webhook:
                 },
                 stdout=log, stderr=log, text=True,
             )  # fmt: skip
-        wait_for(self._answers, 120)
+        wait_for(self._answers, 300)
 
     def _answers(self) -> bool:
         assert self.process is not None
