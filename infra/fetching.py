@@ -1,7 +1,8 @@
 """From the address of a locked file to a local file with the locked content.
 
 Addresses: a local path, ``s3://bucket/key``, ``wheel:package==version``,
-``deb:package==version/path`` and ``hub:owner/name@commit/path``.
+``deb:package==version/path``, ``hub:owner/name@commit/path`` and
+``hub:datasets/owner/name@commit/path``.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from infra.debian_members import SCHEME as DEBIAN
 from infra.debian_members import keep_again
 from infra.downloads import download_folder, keep_remote
 from infra.errors import CorruptFileError, StoreError
-from infra.hub import hub_snapshot
+from infra.hub import hub_file
 from infra.keys import canonical_json, file_sha256
 from infra.object_store import store_at
 from infra.settings import get_settings
@@ -63,10 +64,10 @@ def fetch(uri: str, sha256: str) -> Path:
         fetch_wheel(package, version, sha256)
     elif uri.startswith(DEBIAN):
         keep_again(uri)
-    elif uri.startswith("hub:"):
-        repo_id, _, rest = uri.removeprefix("hub:").partition("@")
+    elif is_of_the_hub(uri):
+        repository, _, rest = uri.removeprefix("hub:").partition("@")
         commit, _, name = rest.partition("/")
-        path = hub_snapshot(repo_id, commit, [name])[0] / name
+        path = hub_file(repository, commit, name)
         if path.is_file() and file_sha256(path) == sha256:
             return path
     elif "://" in uri:
@@ -75,9 +76,14 @@ def fetch(uri: str, sha256: str) -> Path:
         return kept
     raise CorruptFileError(
         f"{uri} no longer has the content that was locked (sha256 {sha256[:16]}...); put the file "
-        "back, or look again: run once more, with --force model_lock, tokenizer_lock or "
-        "embedding_lock if it comes from a package or the Hub."
+        "back, or look again: run once more, with --force model_lock, tokenizer_lock, "
+        "corpus_lock or embedding_lock if it comes from a package or the Hub."
     )
+
+
+def is_of_the_hub(uri: str) -> bool:
+    """Whether an address is of a repository's file on the Hub, at one commit."""
+    return uri.startswith("hub:")
 
 
 def _note_of(uri: str, n_bytes: int, stamp: str) -> Path:

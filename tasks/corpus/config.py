@@ -81,8 +81,28 @@ class DebianPackages(SourceConfig):
         return self
 
 
+class HubDataset(SourceConfig):
+    """A split of a dataset on the Hugging Face Hub, from its Parquet, JSON-lines or text files."""
+
+    kind: Literal["hub_dataset"] = "hub_dataset"
+    repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """owner/name."""
+    revision: str = "main"
+    """Branch, tag or commit. The lock holds every file's sha256, whatever it moves to later."""
+    subset: str | None = None
+    """Also called configuration, such as ``deu_Latn``; none: the dataset's default."""
+    split: str = "train"
+    max_files: int | None = Field(default=None, ge=1)
+    """Read the first files by name only: a split of web text has hundreds of a gigabyte. The
+    corpus's budget_bytes is drawn from what is read."""
+    format: FileFormat | None = None
+    """Read every file as this; none: by its suffix, ``.gz`` on top allowed."""
+    text_field: str = "text"
+    """Parquet column, or field of a JSON line, that holds a document's text."""
+
+
 Source = Annotated[
-    FilesSource | PythonStandardLibrary | DebianPackages, Field(discriminator="kind")
+    FilesSource | PythonStandardLibrary | DebianPackages | HubDataset, Field(discriminator="kind")
 ]
 
 
@@ -107,7 +127,7 @@ class CorpusConfig(StageConfig):
     program code needs."""
     refresh: Annotated[Refresh | None, PLACE] = None
     """When to look at the sources again; none: always for files, which costs little, and only if
-    there is no lock yet for packages."""
+    there is no lock yet for packages and datasets of the Hub."""
 
     @model_validator(mode="after")
     def _sources_are_distinct(self) -> "CorpusConfig":
@@ -123,5 +143,5 @@ class CorpusConfig(StageConfig):
         """When the lock is made anew."""
         if self.refresh is not None:
             return self.refresh
-        only_packages = all(source.kind == "debian_packages" for source in self.sources)
-        return "if_missing" if only_packages else "always"
+        far = ("debian_packages", "hub_dataset")
+        return "if_missing" if all(s.kind in far for s in self.sources) else "always"

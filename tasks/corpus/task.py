@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from infra.artifacts import Artifact, Attempt, Summary, open_artifact
 from infra.debian_packages import TRANSLATION, DebianFile, fetch_again, resolve
+from infra.fetching import fetch, is_of_the_hub
+from infra.hub_datasets import split_files
 from infra.parallel import map_shards
 from infra.parquet import read_table, write_table
 from infra.source_files import SourceFile, list_files, local_copy, sha256_of_all
@@ -18,6 +20,7 @@ from tasks.corpus.config import (
     CorpusConfig,
     DebianPackages,
     FilesSource,
+    HubDataset,
     PythonStandardLibrary,
     Source,
 )
@@ -102,6 +105,9 @@ def _packages(config: CorpusConfig, *, again: bool) -> list[DebianFile]:
 
 
 def _locked(source: Source, packages: Sequence[DebianFile]) -> Iterator[_Locked]:
+    if isinstance(source, HubDataset):
+        yield from _of_the_hub(source)
+        return
     if not isinstance(source, DebianPackages):
         listed = list(_listed(source))
         hashes = sha256_of_all([file for file, _ in listed])
@@ -117,6 +123,13 @@ def _locked(source: Source, packages: Sequence[DebianFile]) -> Iterator[_Locked]
             if file.name in names:
                 known = (file.version, file.sha256, file.n_bytes, file.uri)
                 yield (edition, file.name, format, *known)
+
+
+def _of_the_hub(source: HubDataset) -> Iterator[_Locked]:
+    where = source.repo_id, source.revision, source.subset, source.split
+    for file in split_files(*where, source.max_files):
+        format = source.format or format_of(file.path)
+        yield ("text", file.path, format, "", file.sha256, file.n_bytes, file.uri)
 
 
 def _listed(source: FilesSource | PythonStandardLibrary) -> Iterator[tuple[SourceFile, str]]:
@@ -229,12 +242,16 @@ def _refuse_changed(lock: Path) -> None:
     """Look once more, now that all is read: a file that changed meanwhile is another corpus."""
     uri_of = {row["sha256"]: row["uri"] for row in read_table(lock / "origins.parquet").to_pylist()}
     for row in read_table(lock / "lock.parquet").to_pylist():
-        _local_path(row, uri_of[row["sha256"]])
+        uri = uri_of[row["sha256"]]
+        if not is_of_the_hub(uri):  # there a commit names the content
+            _local_path(row, uri)
 
 
 def _local_path(row: dict[str, str], uri: str) -> Path:
     if row["format"] in ("deb", "apt_descriptions"):
         return fetch_again(row["name"], row["version"], row["sha256"])
+    if is_of_the_hub(uri):
+        return fetch(uri, row["sha256"])
     path = local_copy(uri, row["sha256"])
     if path is None:
         raise ChangedSourceError(

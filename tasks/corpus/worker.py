@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from infra.debian_packages import members
 from infra.errors import CorruptFileError
 from infra.parquet import iter_batches, write_table
-from tasks.corpus.config import DebianPackages, FilesSource, Source
+from tasks.corpus.config import DebianPackages, FilesSource, HubDataset, Source
 from tasks.corpus.errors import UnreadableFileError
 from tasks.corpus.formats import Rejected, documents_in, tidy
 from tasks.corpus.lines import document_id, line_hashes, line_sizes
@@ -88,7 +88,7 @@ def write_output(output: Output) -> None:
 
 def _documents(shard: Shard) -> Iterator[str | Rejected]:
     source = shard.source
-    text_field = source.text_field if isinstance(source, FilesSource) else ""
+    text_field = source.text_field if isinstance(source, FilesSource | HubDataset) else ""
     language = source.language if isinstance(source, DebianPackages) else ""
     for item in shard.items:
         if item.format == "deb" and isinstance(source, DebianPackages):

@@ -240,7 +240,7 @@ def test_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     config = ModelConfig.model_validate({"source": {"kind": "hub", "repo_id": "no/model"}})
-    with pytest.raises(HubError, match=r"no/model at main .*local folder") as caught:
+    with pytest.raises(HubError, match=r"no/model at main .*local files instead") as caught:
         lock_model(config)
     assert "\n" not in str(caught.value)
 

@@ -28,13 +28,14 @@ def test_a_lease_of_a_turn_outlives_the_server(tmp_path: Path):
         prefect.start()
         try:
             assert wait_for(lambda: done("/", name="one-turn", limit=1), 300).is_success
-            taken = wait_for(lambda: done("/increment-with-lease", slots=1, names=["one-turn"]), 300)
+            turn = {"slots": 1, "names": ["one-turn"]}
+            taken = wait_for(lambda: done("/increment-with-lease", **turn), 300)
             lease = taken.json()["lease_id"]
             prefect.stop()
             prefect.start()
             renewed = wait_for(lambda: done(f"/leases/{lease}/renew", lease_duration=300), 300)
             assert renewed.status_code == 204, renewed.text
-            again = wait_for(lambda: done("/increment-with-lease", slots=1, names=["one-turn"]), 300)
+            again = wait_for(lambda: done("/increment-with-lease", **turn), 300)
             assert again.status_code == 423  # the turn is taken still
         finally:
             prefect.stop()
