@@ -7,6 +7,8 @@ from typing import Any
 from infra.hub import DATASETS, HubError, hub_file
 from infra.keys import file_sha256
 
+_PATHS_A_CALL = 500
+
 
 @dataclass(frozen=True)
 class HubFile:
@@ -54,7 +56,16 @@ def split_files(
             )
         commit, paths = _at_one_commit(of_splits[split], repo_id)
         chosen = sorted(paths)[:max_files]
-        found = HfApi().get_paths_info(repo_id, chosen, revision=commit, repo_type="dataset")
+        found = [
+            file
+            for start in range(0, len(chosen), _PATHS_A_CALL)
+            for file in HfApi().get_paths_info(
+                repo_id,
+                chosen[start : start + _PATHS_A_CALL],
+                revision=commit,
+                repo_type="dataset",
+            )
+        ]
     except (HfHubHTTPError, httpx2.HTTPError, DatasetsError, OSError, ValueError) as error:
         said = " ".join(str(error).split())[:300] or type(error).__name__
         raise HubError(
