@@ -1,7 +1,7 @@
 # make run    the main job: a real model, German text, a report      (configs/german.yaml)
 # make test   the tests, all but those of `make test-long`: whole sweeps of kills, a Ray cluster, and
 #             paths that another test walks in part
-# make lock   requirements.lock anew: every library's file by its sha256
+# make lock   requirements.lock anew: every library's file but torch's by its sha256
 # make check  format, lint, types, import rules, and the wheel by itself
 #
 # PYTHON       interpreter for .venv (3.11 or 3.12)

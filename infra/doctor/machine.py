@@ -111,7 +111,10 @@ def check_versions(distribution: importlib.metadata.Distribution) -> Iterator[Fi
 
 def _vectors() -> Finding:
     if importlib.util.find_spec("fasttext") is not None:
-        return Finding("ok", "extras", "vectors is installed: focus and tokalign can be used")
+        return Finding("ok", "extras", "vectors is installed: fastText can train")
     return Finding(
-        "ok", "extras", "without vectors; focus and tokalign need pip install 'tokgraft[vectors]'"
+        "ok",
+        "extras",
+        "without vectors; what trains fastText (focus, tokalign, word vectors) needs "
+        "pip install 'tokgraft[vectors]'",
     )

@@ -1,4 +1,4 @@
-"""A direction along which all hidden states agree, which stands in for a head bias.
+"""A direction along which all hidden states agree, our stand-in for a head bias.
 
 If h.u = 1 for every final hidden state h, then adding b * u to a head row adds b to its logit
 everywhere: a bias in an architecture that has none. Such a u is found by ridge regression of the

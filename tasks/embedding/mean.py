@@ -1,5 +1,7 @@
 """The mean of all old rows, as it stands or for every new token.
 
+Source: the usual baseline, as in WECHSEL (Minixhofer et al. 2022) and Hewitt (2021), without noise.
+
 Dimensions: V = old vocabulary, K = tokens that need rows, C = columns.
 """
 

@@ -1,4 +1,4 @@
-"""The model's own vocabulary teaches how a row is composed of two rows.
+"""The model's own vocabulary teaches how a row is composed of two rows; a method of our own.
 
 Every old merge (l, r) -> t is one example of E_t from [E_l, E_r], and weighs the more the more
 often t occurs in the corpus as the new tokenizer cuts it: rows that are rarely trained teach

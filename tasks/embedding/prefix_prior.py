@@ -1,4 +1,4 @@
-"""Log prior of a new token given its first old piece.
+"""Log prior of a new token given its first old piece; a rule of our own.
 
 Where the source model would have said old piece p next, the new model has to choose among all
 new tokens whose old segmentation starts with p. Giving each of them row H_p and the logit offset

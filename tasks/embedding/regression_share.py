@@ -1,4 +1,4 @@
-"""How much of a regression a row network starts from, by how the model reads text with its rows."""
+"""How much of a regression a row network starts from, by how the model reads its rows; our own."""
 
 from collections.abc import Sequence
 
