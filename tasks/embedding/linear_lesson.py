@@ -1,8 +1,8 @@
 """The linear part of a row network, fitted in closed form on old tokens taken apart.
 
 Ridge regression of what old rows have beyond the mean of their smaller pieces, on the first piece,
-the last and the mean: our merge regression for any number of pieces. A share of it is taken: rows that
-are nearest to the true ones on average are not those that a model reads best.
+the last and the mean: our merge regression for any number of pieces. A share of it is taken: rows
+that are nearest to the true ones on average are not those that a model reads best.
 
 Dimensions: N = tokens, S = sides, F = 3 D features, D = model width.
 """
