@@ -4,7 +4,7 @@
 # make lock   requirements.lock anew: every library's file but torch's by its sha256
 # make check  format, lint, types, import rules, and the wheel by itself
 #
-# PYTHON       interpreter for .venv (3.11 or 3.12)
+# PYTHON       interpreter for .venv (3.11 to 3.13)
 # TORCH_INDEX  package index that holds a CPU build of torch, where the default one does not
 # CONFIG       run file of `make run`
 # PIP_* variables reach pip as usual.
