@@ -19,6 +19,7 @@ from infra.webhook.payload import Delivery
 
 State = Literal["queued", "dispatched", "failed"]
 
+_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS deliveries (
     id TEXT PRIMARY KEY,
@@ -74,11 +75,12 @@ class Outbox:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute(_TABLE)
-            self._database.execute(_QUEUED)
-            self._database.execute(_ENDED)
+            try:
+                for statement in (*_PRAGMAS, _TABLE, _QUEUED, _ENDED):
+                    self._database.execute(statement)
+            except sqlite3.Error:
+                self._database.close()
+                raise
 
     def close(self) -> None:
         """Close the file."""

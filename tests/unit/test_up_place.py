@@ -115,20 +115,20 @@ def test_the_password_of_the_database_is_shown_to_nobody(place: Place, tmp_path:
 
 def test_an_answer_over_a_connection_that_is_kept_goes_out_at_once():
     async def sends_at_once() -> bool:
-        taken: asyncio.Future[asyncio.BaseTransport] = asyncio.get_running_loop().create_future()
+        taken: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
 
         def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            taken.set_result(writer.transport)
+            taken.set_result(writer)
 
         listening = bound("127.0.0.1", 0, "http://127.0.0.1:9")
         async with await asyncio.start_server(take, sock=listening):
             _, writer = await asyncio.open_connection(*listening.getsockname())
-            transport = await taken
-            accepted = transport.get_extra_info("socket")
+            theirs = await taken
+            accepted = theirs.get_extra_info("socket")
             is_set = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            transport.close()
-            writer.close()
-            await writer.wait_closed()
+            for end in (theirs, writer):
+                end.close()
+                await end.wait_closed()
             return bool(is_set)
 
     assert asyncio.run(sends_at_once())
