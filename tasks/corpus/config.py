@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tasks.shared.config import PLACE, StageConfig
+from tasks.shared.sources import REPO_ID
 
 FileFormat = Literal["txt", "md", "rst", "html", "py", "jsonl", "parquet"]
 PackageFormat = Literal["man", "html", "mallard", "txt", "fortune"]
@@ -85,7 +86,7 @@ class HubDataset(SourceConfig):
     """A split of a dataset on the Hugging Face Hub, from its Parquet, JSON-lines or text files."""
 
     kind: Literal["hub_dataset"] = "hub_dataset"
-    repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    repo_id: str = Field(pattern=REPO_ID)
     """owner/name."""
     revision: str = "main"
     """Branch, tag or commit. The lock holds every file's sha256, whatever it moves to later."""

@@ -7,12 +7,15 @@ from pydantic import Field, model_validator
 
 from tasks.shared.config import PLACE, StageConfig
 
+REPO_ID = r"^[\w.-]+/[\w.-]+$"
+"""What a repository on the Hub is called: owner/name."""
+
 
 class HubRepository(StageConfig):
     """A repository on the Hugging Face Hub."""
 
     kind: Literal["hub"]
-    repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name.")
+    repo_id: str = Field(pattern=REPO_ID, description="owner/name.")
     revision: str = Field(
         default="main", description="Branch, tag or commit; the lock holds the commit."
     )
